@@ -1,0 +1,44 @@
+"""The command line: one typed dataclass and one `run(config)` per command."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs `infossl COMMAND ...`; returns the exit status.
+
+    Mistakes in the arguments or the input are one line on the standard error stream and status 2.
+    """
+    import tyro
+
+    from infossl.cli.estimate import Estimate
+    from infossl.cli.report import Report
+    from infossl.cli.train import Train
+
+    commands: dict[str, Any] = {"train": Train, "report": Report, "estimate": Estimate}
+    config = tyro.extras.subcommand_cli_from_dict(
+        commands,
+        prog="infossl",
+        description=(
+            "Information-theory analysis for self-supervised learning: train with estimators attached, "
+            "measure arrays, report runs."
+        ),
+        args=None if arguments is None else list(arguments),
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+    )
+    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    try:
+        config.run()
+    except (ValueError, TypeError, FileNotFoundError, FileExistsError, FloatingPointError) as error:
+        print(f"infossl: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("infossl: interrupted; go on with `infossl train --resume RUN`", file=sys.stderr)
+        return 130
+    return 0

@@ -1,0 +1,216 @@
+"""Batched augmentations: each sample draws its own parameters, from an explicit generator.
+
+Each is a frozen callable `(batch, generator) -> batch` on images `(N, C, H, W)` with values in [0, 1].
+Values may leave that range: nothing is clipped.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from infossl.probe_set import Augment
+
+__all__ = [
+    "AUGMENTATIONS",
+    "Brightness",
+    "Compose",
+    "Erasing",
+    "Gain",
+    "Noise",
+    "RandomAffine",
+    "RandomResizedCrop",
+    "affine",
+    "uniform",
+]
+
+
+def uniform(
+    shape: tuple[int, ...], low: float, high: float, like: Tensor, generator: torch.Generator
+) -> Tensor:
+    """Uniform numbers in [low, high) of the dtype and device of `like`."""
+    draws = torch.rand(shape, generator=generator, device=like.device, dtype=like.dtype)
+    return draws * (high - low) + low
+
+
+def affine(
+    x: Tensor, matrix: Tensor, shift: Tensor, size: tuple[int, int] | None = None, padding: str = "zeros"
+) -> Tensor:
+    """Resamples images bilinearly: output pixel p shows the input at `matrix p + shift`.
+
+    Coordinates run from -1 to 1 over each image, x first.
+
+    Shapes:
+        `x`: `(N, C, H, W)`; `matrix`: `(N, 2, 2)`; `shift`: `(N, 2)`; `size`: output height and width.
+    """
+    theta = torch.cat([matrix, shift[:, :, None]], dim=2)
+    grid = F.affine_grid(theta, [*x.shape[:2], *(size or x.shape[2:])], align_corners=False)
+    return F.grid_sample(x, grid, mode="bilinear", padding_mode=padding, align_corners=False)
+
+
+def _check(x: Tensor) -> None:
+    if not isinstance(x, Tensor) or x.ndim != 4 or not x.is_floating_point():
+        shape = tuple(getattr(x, "shape", ()))
+        raise ValueError(f"batch must be floating point images (N, C, H, W), got shape {shape}")
+
+
+def _range(name: str, value: tuple[float, float]) -> None:
+    if not 0 < value[0] <= value[1]:
+        raise ValueError(f"{name} = {value} must be (low, high) with 0 < low <= high")
+
+
+@dataclass(frozen=True)
+class Compose:
+    """Applies augmentations one after the other.
+
+    Example:
+        >>> import torch
+        >>> augment = Compose((Gain(0.2), Noise(0.05)))
+        >>> augment(torch.ones(4, 1, 8, 8), torch.Generator().manual_seed(0)).shape
+        torch.Size([4, 1, 8, 8])
+    """
+
+    steps: tuple[Augment, ...] = ()
+
+    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        for step in self.steps:
+            x = step(x, generator)
+        return x
+
+
+@dataclass(frozen=True)
+class RandomAffine:
+    """Rotation, isotropic zoom and translation about the centre; what moves in from outside is black.
+
+    Arguments:
+        rotation: largest angle, in radians.
+        translation: largest shift along each axis, in units of half the image.
+        zoom: the content is enlarged by a factor uniform in (1 - zoom, 1 + zoom).
+        shear: the horizontal shear is uniform in (-shear, shear).
+    """
+
+    rotation: float = 0.2
+    translation: float = 0.15
+    zoom: float = 0.1
+    shear: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.zoom < 1:
+            raise ValueError(f"zoom = {self.zoom} must be in [0, 1)")
+
+    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        _check(x)
+        n = len(x)
+        angle = uniform((n,), -self.rotation, self.rotation, x, generator)
+        size = uniform((n,), 1 - self.zoom, 1 + self.zoom, x, generator)
+        shear = uniform((n,), -self.shear, self.shear, x, generator)
+        shift = uniform((n, 2), -self.translation, self.translation, x, generator)
+        cos, sin = torch.cos(angle) / size, torch.sin(angle) / size
+        rows = [torch.stack([cos, -sin + shear], 1), torch.stack([sin, cos], 1)]
+        return affine(x, torch.stack(rows, 1), shift)
+
+
+@dataclass(frozen=True)
+class RandomResizedCrop:
+    """A random window, resampled to the size of the image.
+
+    Arguments:
+        scale: share of the area that the window covers, drawn uniformly.
+        ratio: aspect ratio (width over height), drawn log-uniformly. Sides longer than the image are cut to
+            it.
+
+    References:
+        Szegedy et al., 2015, *Going deeper with convolutions*, section 6.
+    """
+
+    scale: tuple[float, float] = (0.5, 1.0)
+    ratio: tuple[float, float] = (0.75, 4 / 3)
+
+    def __post_init__(self) -> None:
+        _range("scale", self.scale)
+        _range("ratio", self.ratio)
+
+    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        _check(x)
+        n = len(x)
+        area = uniform((n,), *self.scale, x, generator)
+        ratio = uniform((n,), math.log(self.ratio[0]), math.log(self.ratio[1]), x, generator).exp()
+        sides = torch.stack([(area * ratio).sqrt(), (area / ratio).sqrt()], 1).clamp(max=1)
+        centre = uniform((n, 2), -1, 1, x, generator) * (1 - sides)
+        return affine(x, torch.diag_embed(sides), centre, padding="border")
+
+
+@dataclass(frozen=True)
+class Gain:
+    """Multiplies each image by a factor uniform in (1 - spread, 1 + spread)."""
+
+    spread: float = 0.3
+
+    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        _check(x)
+        return x * uniform((len(x), 1, 1, 1), 1 - self.spread, 1 + self.spread, x, generator)
+
+
+@dataclass(frozen=True)
+class Brightness:
+    """Adds to each image an amount uniform in (-spread, spread)."""
+
+    spread: float = 0.1
+
+    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        _check(x)
+        return x + uniform((len(x), 1, 1, 1), -self.spread, self.spread, x, generator)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Adds independent Gaussian noise of standard deviation `sigma` to every pixel."""
+
+    sigma: float = 0.05
+
+    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        _check(x)
+        return x + self.sigma * torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+
+
+@dataclass(frozen=True)
+class Erasing:
+    """Blackens one square window of `size` pixels at a random place, with probability `p` for each image.
+
+    References:
+        Zhong et al., 2020, *Random erasing data augmentation*.
+    """
+
+    p: float = 0.5
+    size: int = 2
+
+    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        _check(x)
+        n, _, height, width = x.shape
+        if not 0 < self.size <= min(height, width):
+            raise ValueError(f"size = {self.size} does not fit images of shape {tuple(x.shape)}")
+        top = uniform((n, 1), 0, height - self.size + 1, x, generator).floor()
+        left = uniform((n, 1), 0, width - self.size + 1, x, generator).floor()
+        rows = torch.arange(height, device=x.device) - top
+        columns = torch.arange(width, device=x.device) - left
+        inside = ((rows >= 0) & (rows < self.size))[:, :, None] & ((columns >= 0) & (columns < self.size))[
+            :, None, :
+        ]
+        chosen = uniform((n, 1, 1), 0, 1, x, generator) < self.p
+        return x.masked_fill((inside & chosen)[:, None], 0)
+
+
+AUGMENTATIONS = {
+    "Compose": Compose,
+    "RandomAffine": RandomAffine,
+    "RandomResizedCrop": RandomResizedCrop,
+    "Gain": Gain,
+    "Brightness": Brightness,
+    "Noise": Noise,
+    "Erasing": Erasing,
+}
+"""Names for `estimators.parse(text, AUGMENTATIONS)`."""

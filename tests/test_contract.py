@@ -1,0 +1,167 @@
+"""One contract for all estimators: adding one is adding a line here."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+import random
+
+import numpy as np
+import pytest
+import torch
+
+import estimators
+from estimators import (
+    ESTIMATORS,
+    KSG,
+    MINE,
+    Estimate,
+    Gaussian,
+    InfoNCE,
+    KolchinskyTracey,
+    KozachenkoLeonenko,
+    Permuted,
+    ProbeInformation,
+    Projected,
+    Subsampled,
+    parse,
+)
+
+# estimator -> what it is called with: "x", "xy" (continuous), "xc" (y is a class label)
+CONTRACT = {
+    Gaussian(): "x",
+    Gaussian(corrected=False): "xy",
+    KozachenkoLeonenko(k=4): "x",
+    KSG(k=4): "xy",
+    KSG(k=4, algorithm=2): "xy",
+    KolchinskyTracey(sigma=0.5): "x",
+    KolchinskyTracey(sigma=1.0): "xc",
+    ProbeInformation(): "xc",
+    InfoNCE(seeds=1, steps=5): "xy",
+    MINE(seeds=1, steps=5): "xy",
+    Subsampled(KSG(k=3), parts=3): "xy",
+    Permuted(Gaussian(), times=3): "xy",
+    Projected(KSG(k=3), dims=2): "xy",
+}
+CASES = [pytest.param(e, kind, id=f"{e!r}-{kind}") for e, kind in CONTRACT.items()]
+
+
+def samples(kind: str, n: int = 240) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((n, 3))
+    made = {"x": x, "y": x + rng.standard_normal((n, 3)), "c": (x[:, 0] > 0).astype(np.int64)}
+    return [made[name] for name in kind]
+
+
+def test_every_public_estimator_is_in_the_contract():
+    assert {type(e).__name__ for e in CONTRACT} == set(ESTIMATORS)
+
+
+@pytest.mark.parametrize(("estimator", "kind"), CASES)
+def test_parse_inverts_repr(estimator, kind):
+    assert parse(repr(estimator)) == estimator
+    assert hash(parse(repr(estimator))) == hash(estimator)
+    assert pickle.loads(pickle.dumps(estimator)) == estimator
+
+
+@pytest.mark.parametrize(("estimator", "kind"), CASES)
+def test_returns_an_estimate_that_names_its_method(estimator, kind):
+    e = estimator(*samples(kind))
+    assert isinstance(e, Estimate)
+    assert type(e.value) is float
+    assert parse(e.method) == estimator
+    assert e.n <= 240
+    assert e.unit == "nats"
+    assert all(type(v) is float for v in e.diagnostics.values())
+    assert e.ceiling is None or e.value <= e.ceiling + 1e-9
+
+
+@pytest.mark.parametrize(("estimator", "kind"), CASES)
+def test_numpy_and_torch_agree(estimator, kind):
+    arrays = samples(kind)
+    a, b = estimator(*arrays), estimator(*(torch.as_tensor(x) for x in arrays))
+    assert b.value == pytest.approx(a.value, abs=1e-9)
+
+
+@pytest.mark.parametrize(("estimator", "kind"), CASES)
+def test_float32_is_measured_in_float64(estimator, kind):
+    single = [x.astype(np.float32) if x.dtype == np.float64 else x for x in samples(kind)]
+    double = [x.astype(np.float64) if x.dtype == np.float32 else x for x in single]
+    assert estimator(*single).value == pytest.approx(estimator(*double).value, abs=1e-9)
+
+
+@pytest.mark.parametrize(("estimator", "kind"), CASES)
+def test_read_only_input_is_accepted_and_unchanged(estimator, kind):
+    arrays = samples(kind)
+    copies = [x.copy() for x in arrays]
+    for x in arrays:
+        x.setflags(write=False)
+    estimator(*arrays)
+    for x, copy in zip(arrays, copies, strict=True):
+        np.testing.assert_array_equal(x, copy)
+
+
+@pytest.mark.parametrize(("estimator", "kind"), CASES)
+def test_deterministic_and_global_streams_untouched(estimator, kind):
+    def streams():
+        return (
+            torch.get_rng_state().tolist(),
+            repr(np.random.get_state()),  # noqa: NPY002 - the stream that must stay untouched
+            random.getstate(),
+            torch.get_num_threads(),
+        )
+
+    before = streams()
+    assert estimator(*samples(kind)) == estimator(*samples(kind))
+    assert streams() == before
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize(("estimator", "kind"), CASES)
+def test_nan_and_inf_are_errors_that_name_the_argument(estimator, kind, bad):
+    arrays = samples(kind)
+    arrays[0][7, 1] = bad
+    with pytest.raises(ValueError, match=r"x of shape .* has NaN or inf in 1 of its rows"):
+        estimator(*arrays)
+
+
+@pytest.mark.parametrize(("estimator", "kind"), [c for c in CASES if len(c.values[1]) == 2])
+def test_unequal_n_names_both_shapes(estimator, kind):
+    x, y = samples(kind)
+    with pytest.raises(ValueError, match=r"\(240, 3\).*\(239"):
+        estimator(x, y[:-1])
+
+
+@pytest.mark.parametrize(("estimator", "kind"), CASES)
+def test_too_few_samples(estimator, kind):
+    with pytest.raises(ValueError, match=r"n |sample|need"):
+        estimator(*(x[:3] for x in samples(kind)))
+
+
+@pytest.mark.parametrize(("estimator", "kind"), CASES)
+def test_constant_samples(estimator, kind):
+    arrays = samples(kind)
+    arrays[0] = np.ones_like(arrays[0])
+    if isinstance(estimator, KolchinskyTracey):  # through a channel a constant carries exactly nothing
+        assert estimator(*arrays).value == pytest.approx(0, abs=1e-9)
+        return
+    with pytest.raises(ValueError, match="constant"):
+        estimator(*arrays)
+
+
+@pytest.mark.parametrize(("estimator", "kind"), CASES)
+def test_wrong_kinds_of_argument(estimator, kind):
+    arrays = samples(kind)
+    with pytest.raises(TypeError, match=r"numpy|array|tensor"):
+        estimator(arrays[0].tolist(), *arrays[1:])
+    with pytest.raises(ValueError, match=r"\(n, d\)"):
+        estimator(arrays[0][None], *arrays[1:])
+
+
+@pytest.mark.parametrize("name", sorted(ESTIMATORS))
+def test_docstrings_have_formula_units_reference_and_example(name):
+    text = inspect.getdoc(getattr(estimators, name))
+    assert "nats" in text or "inner" in text
+    assert ".. math::" in text or r"\(" in text
+    for part in ("Raises:", "Referenc", ">>>"):
+        assert part in text, (name, part)
