@@ -20,7 +20,8 @@ class ViewInformation:
 
     At most I(Z;V'), I(S;Z) and I(V;Z) by data processing, for Z - V - S - V' - Z'. Measure it with estimators of
     opposite bias: `Gaussian` over-states it on bent manifolds, neighbours under-state it in many dimensions,
-    `InfoNCE` is a lower bound that stops at the logarithm of its batch.
+    `InfoNCE` is a lower bound that stops at the logarithm of its batch, and that on independent views has
+    expectation 0 at most; wrap the others in `Permuted` for a null.
 
     Arguments:
         estimator: an `estimators.MutualInformation` between continuous samples.
@@ -33,7 +34,7 @@ class ViewInformation:
     view = "augmented"
 
     def __call__(self, activations: Activations) -> Estimate:
-        return dataclasses.replace(self.estimator(*activations.pair()), quantity="I(Z;Z')")
+        return _with_null(self.estimator(*activations.pair()), "I(Z;Z')")
 
 
 @dataclass(frozen=True)
@@ -98,5 +99,12 @@ class LabelInformation:
             estimate = self.estimator.held_out(activations.fit_z, activations.fit_y, z, y)
         else:
             estimate = self.estimator(z, y)
-        null = {} if "null_mean" in estimate.diagnostics else {"null_mean": 0.0}
-        return dataclasses.replace(estimate, quantity="I(Z;Y)", diagnostics={**estimate.diagnostics, **null})
+        return _with_null(estimate, "I(Z;Y)")
+
+
+def _with_null(estimate: Estimate, quantity: str) -> Estimate:
+    """Names the quantity. A lower bound scored on held-out samples has expectation 0 at most for independent ones."""
+    diagnostics = dict(estimate.diagnostics)
+    if estimate.bound == "lower":
+        diagnostics.setdefault("null_mean", 0.0)
+    return dataclasses.replace(estimate, quantity=quantity, diagnostics=diagnostics)

@@ -114,13 +114,26 @@ def _paths(xs: Sequence[Series], ys: Sequence[Series]) -> list[_Path]:
 
 
 def _set_limits(ax: Axes, paths: Sequence[_Path]) -> None:
+    """All points with their bars, and the ceilings. A null farther away than these reach is named in words instead."""
     for axis, setter in ((0, ax.set_xlim), (1, ax.set_ylim)):
         points = [pair[axis] for path in paths for pair in path.points]
-        seen = [v for p in points for v in (p.value, p.low, p.high, p.null) if v is not None]
-        ceilings = [p.ceiling for p in points if p.ceiling is not None]
-        low, high = min(seen), max([*seen, *ceilings])
+        seen = [v for p in points for v in (p.value, p.low, p.high, p.ceiling) if v is not None]
+        low, high = min(seen), max(seen)
+        null = _null(points)
+        if null is not None and low - (high - low) / 2 <= null[0] < low:
+            low = null[0]
         room = (high - low) or max(abs(high), 1.0)
         setter(low - 0.08 * room, high + 0.09 * room)
+
+
+def _null(points: Sequence[Point]) -> tuple[float, str] | None:
+    """The highest null of the points, and what it is."""
+    floor = [p for p in points if p.null is not None]
+    if not floor:
+        return None
+    worst = max(floor, key=lambda p: p.null or 0.0)
+    what = "null, 95th percentile" if "null_q95" in worst.row.diagnostics else "null, mean"
+    return worst.null or 0.0, what
 
 
 def _draw_path(ax: Axes, path: _Path, last: int, colour: Any) -> None:
@@ -258,13 +271,15 @@ def _reference_lines(ax: Axes, paths: Sequence[_Path], unit: str) -> None:
             draw(value, color=style.GREY, linestyle=(0, (5, 3)), linewidth=1.0, zorder=1.2, gid="ceiling")
         for value, text in list(ceilings.values())[:2]:
             style.line_label(ax, text, value, axis=along, above=True, end=0.5 if along == "x" else 0.0)
-        floor = [p for p in points if p.null is not None]
-        if floor:
-            worst = max(floor, key=lambda p: p.null or 0.0)
-            what = "null, 95th percentile" if "null_q95" in worst.row.diagnostics else "null, mean"
-            height = worst.null or 0.0
-            draw(height, color=style.GREY, linestyle=":", linewidth=1.1, zorder=1.2, gid="null")
-            style.line_label(ax, what, height, axis=along, above=False)
+        null = _null(points)
+        if null is not None and _inside(ax, axis, null[0]):
+            draw(null[0], color=style.GREY, linestyle=":", linewidth=1.1, zorder=1.2, gid="null")
+            style.line_label(ax, null[1], null[0], axis=along, above=False, end=0.12 if along == "x" else 0.0)
+
+
+def _inside(ax: Axes, axis: int, value: float) -> bool:
+    low, high = ax.get_xlim() if axis == 0 else ax.get_ylim()
+    return low <= value <= high
 
 
 def _describe(ax: Axes, paths: Sequence[_Path], unit: str) -> None:
@@ -272,7 +287,11 @@ def _describe(ax: Axes, paths: Sequence[_Path], unit: str) -> None:
     for axis, setter, letter in ((0, ax.set_xlabel, "x"), (1, ax.set_ylabel, "y")):
         points = [pair[axis] for path in paths for pair in path.points]
         row = points[-1].row
-        setter(style.plain(axis_label([p.row for p in points], unit)))
+        label = axis_label([p.row for p in points], unit)
+        null = _null(points)
+        if null is not None and not _inside(ax, "xy".index(letter), null[0]):
+            label += f"; {null[1]} {number(null[0], 2)}, off the axis"
+        setter(style.plain(label))
         methods = list(dict.fromkeys(short_method(p.row.method) for p in points))
         parts.append(f"{letter}: {', '.join(methods[:2])}, {counts([p.row for p in points])}")
         if row.split:
