@@ -64,6 +64,12 @@ def test_a_run_measures_every_layer_at_log_spaced_steps(run):
     assert {r.quantity for r in trajectory.select(layer="loss")} >= {"loss/total", "loss/invariance"}
 
 
+def test_the_monitor_leaves_the_weights_bit_identical(run, tmp_path):
+    alone = train(out=tmp_path / "alone", **{**SMALL, "measure": "none"})
+    assert all(torch.equal(v, weights_of(run)[k]) for k, v in weights_of(alone).items())
+    assert (alone / "report.html").exists()
+
+
 def test_a_run_checks_its_bounds(run):
     reports = read_bounds(run / "bounds.jsonl")
     verdicts = {report.name: report.verdict for report in reports}

@@ -30,7 +30,7 @@ Measure = Callable[[Activations], Any]
 LIGHT: tuple[Measure, ...] = (
     RepresentationEntropy(Gaussian()),
     RepresentationEntropy(Projected(KozachenkoLeonenko(k=5), dims=4)),
-    ViewInformation(Gaussian()),
+    ViewInformation(Projected(Gaussian(), dims=64)),
     ViewInformation(Projected(KSG(k=5), dims=4)),
     InputInformation(GaussianChannel(sigma=0.25)),
     LabelInformation(ProbeInformation(l2=1e-2)),
@@ -46,7 +46,7 @@ LIGHT: tuple[Measure, ...] = (
 FULL: tuple[Measure, ...] = (
     RepresentationEntropy(Gaussian()),
     RepresentationEntropy(Subsampled(Projected(KozachenkoLeonenko(k=5), dims=4), parts=5)),
-    ViewInformation(Permuted(Gaussian(), times=9)),
+    ViewInformation(Permuted(Projected(Gaussian(), dims=64), times=9)),
     ViewInformation(Permuted(Subsampled(Projected(KSG(k=5), dims=4), parts=5), times=9)),
     ViewInformation(InfoNCE(hidden=32, batch=128, steps=400, patience=3, seeds=1)),
     InputInformation(GaussianChannel(sigma=0.25)),
