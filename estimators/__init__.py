@@ -11,15 +11,37 @@ from estimators.registry import parse
 
 _HOME = {
     "Gaussian": "gaussian",
+    "GaussianTotalCorrelation": "total_correlation",
+    "ShrunkGaussian": "shrinkage",
+    "CrossFittedCCA": "canonical",
+    "GaussianCopula": "copula",
+    "LDMI": "log_det",
+    "LogDetEntropy": "log_det",
     "KozachenkoLeonenko": "neighbors",
     "KSG": "neighbors",
+    "LocalNonUniformity": "neighbors_local",
+    "FrenzelPompe": "neighbors_conditional",
+    "TotalCorrelation": "neighbors_total",
+    "Ross": "neighbors_mixed",
+    "Gao": "neighbors_mixed",
+    "KNNDivergence": "divergence",
     "KolchinskyTracey": "mixture",
+    "Discrete": "discrete",
+    "Binned": "binning",
+    "MatrixRenyi": "kernel",
+    "DiffusionEntropy": "kernel",
+    "HSIC": "dependence",
+    "CKA": "dependence",
     "MINE": "variational",
     "InfoNCE": "variational",
     "ProbeInformation": "probe",
     "Subsampled": "wrappers",
     "Permuted": "wrappers",
-    "Projected": "wrappers",
+    "Projected": "views",
+    "Sliced": "views",
+    "Copula": "views",
+    "ThreeEntropies": "views",
+    "Extrapolated": "extrapolation",
 }
 
 __all__ = [
@@ -28,6 +50,7 @@ __all__ = [
     "Entropy",
     "Estimate",
     "MutualInformation",
+    "distributions",
     "parse",
     *_HOME,
 ]
@@ -36,6 +59,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(import_module(f"estimators.{_HOME[name]}"), name)
+    if name == "distributions":
+        return import_module("estimators.distributions")
     if name == "ESTIMATORS":
         return {key: getattr(import_module(f"estimators.{home}"), key) for key, home in _HOME.items()}
     raise AttributeError(f"module 'estimators' has no attribute {name!r}")

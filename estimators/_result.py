@@ -13,7 +13,7 @@ __all__ = ["FLAGS", "Estimate"]
 FLAGS: Mapping[str, str] = {
     "saturated": "within reach of the ceiling: the true value may be any larger number",
     "ties": "repeated coordinates: a continuous law has none, neighbour distances are unreliable",
-    "duplicates": "repeated rows: neighbour estimators are biased upwards",
+    "duplicates": "repeated rows: neighbour distances collapse, and held-out samples repeat fitted ones; biased upwards",
     "constant-columns": "constant columns were dropped",
     "heavy-tails": "extreme values: second moments and neighbour distances converge slowly",
     "small-sample": "fewer samples than the estimator needs to be trusted at this dimension",
@@ -23,6 +23,7 @@ FLAGS: Mapping[str, str] = {
     "failed-seeds": "some training seeds failed and were left out",
     "low-effective-sample": "few samples carry the importance weights",
     "not-converged": "training or optimisation stopped before it settled",
+    "not-linear": "the bias does not fall as 1/n over these sample sizes: the extrapolation is not to be trusted",
     "disagreement": "estimators of opposite bias disagree by more than their errors",
     "high-dimension": "the dimension is beyond what this estimator can resolve at this n",
     "violated-bound": "the number contradicts a bound that it must obey",

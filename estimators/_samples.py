@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace, is_torch_array
+from array_api_compat import array_namespace, is_numpy_array, is_torch_array
 
 from estimators.protocols import Array
 
@@ -19,6 +19,7 @@ __all__ = [
     "drop_constant_columns",
     "is_discrete",
     "paired",
+    "repeated_rows",
     "standardised",
 ]
 
@@ -44,7 +45,9 @@ def as_samples(x: Array, name: str = "x", *, min_n: int = 2) -> Array:
         TypeError: if `x` is not a numpy array or torch tensor of numbers, or is a discrete vector.
         ValueError: if the shape is not `(n, d)` with d >= 1, n < `min_n`, or a value is not finite.
     """
-    if isinstance(x, (list, tuple)) or not hasattr(x, "shape"):
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array, whose mask would be lost; pass the rows without holes")
+    if not (is_numpy_array(x) or is_torch_array(x)):
         raise TypeError(
             f"{name} must be a numpy array or a torch tensor of shape (n, d), got {type(x).__name__}; "
             f"convert it with numpy.asarray({name})"
@@ -54,7 +57,7 @@ def as_samples(x: Array, name: str = "x", *, min_n: int = 2) -> Array:
         raise TypeError(
             f"{name} has shape {_shape(x)} and dtype {x.dtype}: an integer vector is a discrete variable, "
             f"and this estimator takes continuous samples here; pass {name}[:, None].astype(float) if its "
-            "values are ordered measurements, or use an estimator for labels such as ProbeInformation()"
+            "values are ordered measurements, or use an estimator for labels such as Ross() or ProbeInformation()"
         )
     if not xp.isdtype(x.dtype, ("real floating", "integral", "bool")):
         raise TypeError(f"{name} must hold real numbers, got dtype {x.dtype} and shape {_shape(x)}")
@@ -89,7 +92,8 @@ def as_numpy(x: Array, name: str = "x", *, min_n: int = 2) -> np.ndarray:
                 f"{name} of shape {_shape(x)} is on device {str(x.device)!r} and this estimator runs on the CPU; "
                 f"pass {name}.cpu()"
             )
-        x = x.detach().numpy()
+        x = x.detach()
+        x = (x.double() if x.is_floating_point() else x).numpy()  # numpy has no bfloat16
     return np.ascontiguousarray(as_samples(x, name, min_n=min_n))
 
 
@@ -118,7 +122,12 @@ def as_labels(y: Array, name: str = "y", *, min_classes: int = 2) -> np.ndarray:
 
 
 def paired(x: Array, y: Array, names: tuple[str, str] = ("x", "y")) -> None:
-    """Raises `ValueError` unless both have the same number of rows."""
+    """Raises `ValueError` unless both have the same number of rows, and `TypeError` unless one library holds both."""
+    if is_torch_array(x) != is_torch_array(y) and not (is_discrete(x) or is_discrete(y)):
+        raise TypeError(
+            f"{names[0]} is a {type(x).__name__} and {names[1]} a {type(y).__name__}: pass both as numpy arrays or both as "
+            "torch tensors"
+        )
     if x.shape[0] != y.shape[0]:
         raise ValueError(
             f"{names[0]} has shape {_shape(x)} and {names[1]} has shape {_shape(y)}: "
@@ -144,6 +153,12 @@ def drop_constant_columns(x: Array, name: str = "x") -> tuple[Array, int]:
         )
     kept = x[:, keep]
     return kept, int(x.shape[1] - kept.shape[1])
+
+
+def repeated_rows(x: np.ndarray) -> int:
+    """How many rows are repeats of an earlier one, exactly."""
+    rows = np.ascontiguousarray(x).view(np.dtype((np.void, x.dtype.itemsize * x.shape[1])))
+    return len(x) - len(np.unique(rows))
 
 
 def standardised(x: Array, *, with_scale: bool = False) -> Any:

@@ -1,4 +1,4 @@
-r"""Entropy and mutual information of jointly Gaussian variables, with the exact small-sample correction.
+r"""Entropy and (conditional) mutual information of jointly Gaussian variables, with the exact small-sample correction.
 
 The log-determinant of a sample covariance is biased. For \(S\) from \(\nu = n - 1\) degrees of freedom
 in \(d\) dimensions,
@@ -13,38 +13,37 @@ entropy of a multivariate normal distribution*, J. Multivariate Anal. 92, 324-34
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from array_api_compat import array_namespace
 from scipy.special import polygamma, psi
 
+from estimators._covariance import (
+    canonical,
+    common_flags,
+    kurtosis_ratio,
+    log_det,
+    log_volume,
+    merged,
+    orthonormal,
+    participation_ratio,
+    prepared,
+    require,
+    residual,
+    spectrum_ratio,
+)
 from estimators._result import Estimate
-from estimators._samples import as_samples, drop_constant_columns, paired, standardised
+from estimators._settings import settings
 from estimators.protocols import Array
 
-__all__ = ["Gaussian", "entropy", "log_det_bias", "log_det_variance", "mutual_information"]
-
-_PIVOT = 1e-3  # smallest Cholesky pivot of a correlation matrix at which squaring loses no digit that matters
-_RANK_TOL = 1e-10  # singular values below this share of the largest are null directions
-_HEAVY = 6.0  # excess kurtosis above which second moments converge slowly (a Laplace law has 3)
-
-
-def _log_det(cov: Array, name: str) -> Array:
-    if getattr(cov, "ndim", None) != 2 or cov.shape[0] != cov.shape[1]:
-        raise ValueError(
-            f"{name} must be a square (d, d) matrix, got shape {tuple(getattr(cov, 'shape', ()))}"
-        )
-    xp = array_namespace(cov)
-    # Checked on values: a matrix that is not symmetric would give a number without meaning.
-    if not bool(xp.all(xp.abs(cov - cov.T) <= 1e-8 * xp.max(xp.abs(cov)))):
-        raise ValueError(f"{name} of shape {tuple(cov.shape)} is not symmetric; pass (C + C.T) / 2")
-    sign, value = xp.linalg.slogdet(cov)
-    if bool((sign < 0) | (value != value)):
-        raise ValueError(
-            f"{name} of shape {tuple(cov.shape)} is not positive semidefinite: it is no covariance"
-        )
-    return value
+__all__ = [
+    "Gaussian",
+    "conditional_mutual_information",
+    "entropy",
+    "log_det_bias",
+    "log_det_variance",
+    "mutual_information",
+]
 
 
 def entropy(cov: Array) -> Array:
@@ -63,7 +62,7 @@ def entropy(cov: Array) -> Array:
         >>> round(float(entropy(np.eye(1))), 6)
         1.418939
     """
-    return 0.5 * (cov.shape[0] * math.log(2 * math.pi * math.e) + _log_det(cov, "cov"))
+    return 0.5 * (cov.shape[0] * math.log(2 * math.pi * math.e) + log_det(cov, "cov"))
 
 
 def mutual_information(cov: Array, dx: int) -> Array:
@@ -87,8 +86,41 @@ def mutual_information(cov: Array, dx: int) -> Array:
         raise ValueError(
             f"dx = {dx} must split a covariance of shape {tuple(cov.shape)} in two: 0 < dx < {cov.shape[0]}"
         )
-    x, y = _log_det(cov[:dx, :dx], "cov[:dx, :dx]"), _log_det(cov[dx:, dx:], "cov[dx:, dx:]")
-    return 0.5 * (x + y - _log_det(cov, "cov"))
+    x, y = log_det(cov[:dx, :dx], "cov[:dx, :dx]"), log_det(cov[dx:, dx:], "cov[dx:, dx:]")
+    return 0.5 * (x + y - log_det(cov, "cov"))
+
+
+def conditional_mutual_information(cov: Array, dx: int, dy: int) -> Array:
+    r"""I(X;Y|Z) in nats of jointly Gaussian (X, Y, Z): \(\frac{1}{2} (\log|C_{xz}| + \log|C_{yz}| - \log|C_z| - \log|C|)\).
+
+    Differentiable for torch tensors.
+
+    Arguments:
+        cov: joint covariance `(dx + dy + dz, dx + dy + dz)`, numpy or torch, in the order X, Y, Z.
+        dx: dimension of X.
+        dy: dimension of Y; Z has the rest, at least one.
+
+    Raises:
+        ValueError: if `cov` is no covariance or `dx` and `dy` do not split it in three.
+
+    References:
+        Cover & Thomas, *Elements of Information Theory*, section 2.5.
+
+    Example:
+        >>> import numpy as np
+        >>> chain = np.array([[1.0, 0.25, 0.5], [0.25, 1.0, 0.5], [0.5, 0.5, 1.0]])  # X - Z - Y
+        >>> abs(round(float(conditional_mutual_information(chain, 1, 1)), 6))
+        0.0
+    """
+    d = cov.shape[0]
+    if not (dx > 0 and dy > 0 and dx + dy < d):
+        raise ValueError(
+            f"dx = {dx} and dy = {dy} must split a covariance of shape {tuple(cov.shape)} in three: "
+            f"both positive and dx + dy < {d}"
+        )
+    xz = [*range(dx), *range(dx + dy, d)]
+    apart = log_det(cov[xz][:, xz], "cov of (X, Z)") + log_det(cov[dx:, dx:], "cov of (Y, Z)")
+    return 0.5 * (apart - log_det(cov[dx + dy :, dx + dy :], "cov of Z") - log_det(cov, "cov"))
 
 
 def log_det_bias(nu: int, d: int) -> float:
@@ -101,25 +133,35 @@ def log_det_variance(nu: int, d: int) -> float:
     return float(np.sum(polygamma(1, (nu - np.arange(d)) / 2)))
 
 
-@dataclass(frozen=True)
+@settings
 class Gaussian:
-    r"""Gaussian entropy `Gaussian()(x)` and mutual information `Gaussian()(x, y)`, in nats.
+    r"""Gaussian entropy, information and conditional information in nats: `Gaussian()` of (x), (x, y) or (x, y, z).
 
     .. math:: \hat H = \tfrac{1}{2} \left( d \log 2 \pi e + \log|S| - \text{bias} \right) \qquad
        \hat I = -\tfrac{1}{2} \sum_i \log(1 - r_i^2) - \text{bias}
 
-    with \(r_i\) the sample canonical correlations and the biases of the module's first formula. The
-    entropy is an upper bound for any law with this covariance. The mutual information is exact for
+    with \(r_i\) the sample canonical correlations and the biases of the module's first formula. Given z they are
+    the correlations of the residuals of x and y on z, which follow the same law with \(d_z\) fewer degrees of
+    freedom; the chain rule I(X; Y,Z) = I(X;Z) + I(X;Y|Z) holds to rounding, with and without the correction.
+    The entropy is an upper bound for any law with this covariance. The mutual information is exact for
     jointly Gaussian variables and otherwise bounds nothing: it over-states it on curved manifolds.
 
     Standard errors are analytic, for Gaussian data: \(\tfrac{1}{4}\) of the variance of \(\log|S|\); for the
     mutual information its variance at independence plus \(\sum_i r_i^2 / n\) (delta method).
 
+    The diagnostics of an information hold the participation ratios \((\sum \lambda)^2 / \sum \lambda^2\) of the
+    correlation spectra of x and of y (`effective_rank_x`, `effective_rank_y`) and of the \(r_i^2\)
+    (`effective_rank_xy`), and how many \(r_i^2\) are above the largest that independent data of this size reach
+    (`shared_directions`, the edge of Wachter's law). `kurtosis_x` and `kurtosis_y` are Mardia's multivariate kurtosis
+    over its Gaussian expectation: 1, within \(\sqrt{8 / (n d (d + 2))}\), for Gaussian data; what departs from it by
+    many of these, as an embedded manifold does, is a reason not to believe the information.
+
     Arguments:
         corrected: remove the small-sample bias. `False` gives the plug-in value.
 
     Shapes:
-        `x`: `(n, d)` with n > d; `y`: `(n, dy)` with n > d + dy. Numpy or torch, measured in float64 where they are.
+        `x`: `(n, d)` with n > d + 1; `y`: `(n, dy)` and `z`: `(n, dz)` with n > dx + dy + dz + 1. Numpy or torch,
+        measured in float64 where they are.
 
     Raises:
         TypeError: for a discrete variable or an array that holds no real numbers.
@@ -127,6 +169,8 @@ class Gaussian:
 
     References:
         Misra, Singh & Demchuk, 2005. Cover & Thomas, *Elements of Information Theory*, theorems 8.4.1 and 8.6.5.
+        Wachter, 1980, *The limiting empirical measure of multiple discriminant ratios*, Ann. Statist. 8, 937-957.
+        Mardia, 1970, *Measures of multivariate skewness and kurtosis with applications*, Biometrika 57, 519-530.
 
     Example:
         >>> import numpy as np
@@ -137,23 +181,26 @@ class Gaussian:
 
     corrected: bool = True
 
-    def __call__(self, x: Array, y: Array | None = None, /) -> Estimate:
-        return self._entropy(x) if y is None else self._mutual_information(x, y)
+    def __call__(self, x: Array, y: Array | None = None, z: Array | None = None, /) -> Estimate:
+        if y is None:
+            if z is not None:
+                raise TypeError("Gaussian takes (x), (x, y) or (x, y, z): z was given without y")
+            return self._entropy(x)
+        return self._mutual_information(x, y) if z is None else self._conditional(x, y, z)
 
     def _entropy(self, x: Array) -> Estimate:
-        x, dropped = drop_constant_columns(as_samples(x), "x")
+        (x,), (scale,), dropped = prepared(x)
         xp = array_namespace(x)
         n, d = x.shape
-        _require(n, d, f"x of shape {(n, d)}")
-        x, scale = standardised(x, with_scale=True)
-        flags = _common_flags(x, dropped)
-        log_volume, full_rank = _log_volume(x)
+        require(n, d, f"x of shape {(n, d)}")
+        flags = common_flags(x, dropped)
+        volume, full_rank = log_volume(x)
         if not full_rank:
             value, correction, flags = -math.inf, 0.0, (*flags, "rank-deficient")
         else:
-            log_det = 2 * log_volume + 2 * float(xp.sum(xp.log(scale))) + d * math.log(n / (n - 1))
+            log_det_s = 2 * volume + 2 * float(xp.sum(xp.log(scale))) + d * math.log(n / (n - 1))
             correction = log_det_bias(n - 1, d) / 2 if self.corrected else 0.0
-            value = (d * math.log(2 * math.pi * math.e) + log_det) / 2 - correction
+            value = (d * math.log(2 * math.pi * math.e) + log_det_s) / 2 - correction
         return Estimate(
             value=value,
             quantity="H(X)",
@@ -166,102 +213,76 @@ class Gaussian:
         )
 
     def _mutual_information(self, x: Array, y: Array) -> Estimate:
-        x, y = as_samples(x), as_samples(y, "y")
-        paired(x, y)
-        (x, dropped_x), (y, dropped_y) = drop_constant_columns(x, "x"), drop_constant_columns(y, "y")
-        x, y = standardised(x), standardised(y)
-        flags = _common_flags(x, dropped_x + dropped_y)
-        if "heavy-tails" not in flags and "heavy-tails" in _common_flags(y, 0):
-            flags = (*flags, "heavy-tails")
-        n = x.shape[0]
-        dx, dy, r2 = _canonical(x, y)
-        _require(n, dx + dy, f"x and y of shapes {tuple(x.shape)} and {tuple(y.shape)}")
+        (x, y), _, dropped = prepared(x, y)
+        require(
+            x.shape[0], x.shape[1] + y.shape[1], f"x and y of shapes {tuple(x.shape)} and {tuple(y.shape)}"
+        )
+        dx, dy, r2 = canonical(x, y)
+        flags = merged(common_flags(x, dropped), common_flags(y, 0))
         if dx < x.shape[1] or dy < y.shape[1]:
             flags = (*flags, "rank-deficient")
-        xp = array_namespace(x)
-        nu = n - 1
+        return self._estimate("I(X;Y)", x, y, (dx, dy, r2), x.shape[0] - 1, flags, {"dropped": dropped})
+
+    def _conditional(self, x: Array, y: Array, z: Array) -> Estimate:
+        (x, y, z), _, dropped = prepared(x, y, z)
+        shapes = ", ".join(str(tuple(s.shape)) for s in (x, y, z))
+        require(x.shape[0], x.shape[1] + y.shape[1] + z.shape[1], f"x, y and z of shapes {shapes}")
+        basis, dz = orthonormal(z)
+        rest_x, rest_y = residual(x, basis), residual(y, basis)
+        dx, dy, r2 = canonical(rest_x, rest_y)
+        flags = merged(common_flags(x, dropped), common_flags(y, 0), common_flags(z, 0))
+        if dx < x.shape[1] or dy < y.shape[1] or dz < z.shape[1]:
+            flags = (*flags, "rank-deficient")
+        numbers: dict[str, float] = {"dz": dz, "dropped": dropped}
+        return self._estimate("I(X;Y|Z)", rest_x, rest_y, (dx, dy, r2), x.shape[0] - 1 - dz, flags, numbers)
+
+    def _estimate(
+        self,
+        quantity: str,
+        x: Array,
+        y: Array,
+        correlations: tuple[int, int, Array],
+        nu: int,
+        flags: tuple[str, ...],
+        numbers: dict[str, float],
+    ) -> Estimate:
+        """The estimate from squared canonical correlations with `nu` degrees of freedom."""
+        dx, dy, r2 = correlations
+        n, xp = x.shape[0], array_namespace(x)
+        top = float(xp.max(r2)) if dx and dy else 0.0
         bias = 0.5 * (log_det_bias(nu, dx) + log_det_bias(nu, dy) - log_det_bias(nu, dx + dy))
-        if float(xp.max(r2)) >= 1 - 1e-12:  # one is a linear function of the other
-            value, flags = math.inf, (*flags, "saturated")
-        else:
-            value = -0.5 * float(xp.sum(xp.log1p(-r2))) - (bias if self.corrected else 0.0)
         at_independence = log_det_variance(nu, dx + dy) - log_det_variance(nu, dx) - log_det_variance(nu, dy)
         signal = max(0.0, float(xp.sum(r2)) - dx * dy / nu)  # r2 sums to dx dy / nu by chance alone
         stderr = math.sqrt(max(at_independence, 0.0) / 4 + signal / n)
-        if self.corrected and bias > max(abs(value), 2 * stderr):
+        plug_in = -0.5 * float(xp.sum(xp.log1p(-r2))) if top < 1 - 1e-12 else math.inf
+        if plug_in == math.inf:  # one is a linear function of the other
+            flags = (*flags, "saturated")
+        elif bias > max(abs(plug_in - bias), 2 * stderr):
             flags = (*flags, "large-correction")
         return Estimate(
-            value=value,
-            quantity="I(X;Y)",
+            value=plug_in - bias if self.corrected else plug_in,
+            quantity=quantity,
             n=n,
             method=repr(self),
-            stderr=stderr,
+            stderr=stderr or None,
             flags=flags,
             diagnostics={
                 "dx": dx,
                 "dy": dy,
-                "dropped": dropped_x + dropped_y,
+                **numbers,
                 "correction": -bias if self.corrected else 0.0,
-                "max_canonical_correlation": math.sqrt(float(xp.max(r2))),
+                "max_canonical_correlation": math.sqrt(top),
+                "effective_rank_x": participation_ratio(x),
+                "effective_rank_y": participation_ratio(y),
+                "effective_rank_xy": spectrum_ratio(r2),
+                "kurtosis_x": kurtosis_ratio(x),
+                "kurtosis_y": kurtosis_ratio(y),
+                "shared_directions": float(xp.sum(xp.astype(r2 > _chance_edge(nu, dx, dy), xp.int64))),
             },
         )
 
 
-def _require(n: int, d: int, what: str) -> None:
-    if n <= d + 1:
-        raise ValueError(
-            f"{what}: a Gaussian fit in {d} dimensions needs n > {d + 1} samples; "
-            "use more samples or wrap the estimator as Projected(Gaussian(), dims=...)"
-        )
-
-
-def _log_volume(z: Array) -> tuple[float, bool]:
-    """Half the log-determinant of z'z / n for standardised columns, and whether the rank is full."""
-    xp = array_namespace(z)
-    factor = _cholesky(z)
-    if factor is not None:
-        return float(xp.sum(xp.log(xp.linalg.diagonal(factor)))), True
-    singular = xp.linalg.svdvals(z / z.shape[0] ** 0.5)
-    if float(singular[-1]) <= _RANK_TOL * float(singular[0]):
-        return -math.inf, False
-    return float(xp.sum(xp.log(singular))), True
-
-
-def _canonical(x: Array, y: Array) -> tuple[int, int, Array]:
-    """Ranks of the standardised x and y, and their squared canonical correlations."""
-    xp = array_namespace(x)
-    lx, ly = _cholesky(x), _cholesky(y)
-    if lx is not None and ly is not None:
-        cross = xp.linalg.solve(ly, xp.linalg.solve(lx, x.T @ y / x.shape[0]).T)
-        dx, dy = x.shape[1], y.shape[1]
-    else:
-        (ux, dx), (uy, dy) = _range_basis(x), _range_basis(y)
-        cross = ux.T @ uy
-    return dx, dy, xp.clip(xp.linalg.svdvals(cross), 0.0, 1.0) ** 2
-
-
-def _cholesky(z: Array) -> Array | None:
-    """Factor of z'z / n where squaring the condition number does no harm; `None` elsewhere."""
-    xp = array_namespace(z)
-    try:
-        factor = xp.linalg.cholesky(z.T @ z / z.shape[0])
-    except (ValueError, RuntimeError):  # the LinAlgError of numpy and of torch: not positive definite
-        return None
-    return factor if float(xp.min(xp.linalg.diagonal(factor))) >= _PIVOT else None
-
-
-def _range_basis(x: Array) -> tuple[Array, int]:
-    """Orthonormal basis of the columns: (n, rank). Mutual information only depends on this range."""
-    xp = array_namespace(x)
-    u, s, _ = xp.linalg.svd(x, full_matrices=False)
-    rank = int(xp.sum(xp.astype(s > _RANK_TOL * s[0], xp.int64)))
-    return u[:, :rank], rank
-
-
-def _common_flags(z: Array, dropped: int) -> tuple[str, ...]:
-    """Flags of standardised columns, whose kurtosis is their mean fourth power."""
-    xp = array_namespace(z)
-    square = z * z
-    flags = ("constant-columns",) if dropped else ()
-    heavy = float(xp.max(xp.mean(square * square, axis=0))) - 3 > _HEAVY
-    return (*flags, "heavy-tails") if heavy else flags
+def _chance_edge(nu: int, dx: int, dy: int) -> float:
+    """Largest squared canonical correlation of independent data, in the limit of many dimensions (Wachter's law)."""
+    a, b = dx / nu, dy / nu
+    return a + b - 2 * a * b + 2 * math.sqrt(a * b * (1 - a) * (1 - b))

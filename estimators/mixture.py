@@ -13,13 +13,13 @@ Tracey, 2017, *Estimating mixture entropy with pairwise distances*, Entropy 19, 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Literal
 
 from array_api_compat import array_namespace, device, is_torch_array
 
 from estimators._result import Estimate
 from estimators._samples import as_labels, as_samples, diagnostics, drop_constant_columns, is_discrete, paired
+from estimators._settings import settings
 from estimators.protocols import Array
 
 __all__ = ["KolchinskyTracey", "entropy_bounds", "information_bounds"]
@@ -116,7 +116,7 @@ def _squared_differences(a: Array, b: Array) -> Array:
     return total
 
 
-@dataclass(frozen=True)
+@settings
 class KolchinskyTracey:
     r"""Certain bounds of I(X;T) and I(T;Y) for a noisy readout \(T = f(X) + \sigma \varepsilon\), in nats.
 

@@ -1,4 +1,4 @@
-r"""Entropy and mutual information from the distances between neighbours, on the CPU.
+r"""Entropy and mutual information from the distances between neighbours.
 
 Kozachenko & Leonenko (1987) turn the distance \(\epsilon_i\) to the k-th neighbour into a density estimate;
 Kraskov, Stögbauer & Grassberger (2004) let the errors of three such estimates cancel. What decides
@@ -19,36 +19,39 @@ whether such code is right are the details, so they are stated here once:
   coordinate, are just below it at n = 20,000 (KSG is 12 % low) and above it at n = 2000 (25 % low). The rule
   sees the intrinsic dimension and n, not the number of columns.
 
-Distances are exact: a k-d tree in few dimensions, sorted values on a line, and blocked loops over all
-pairs in many. Memory is O(n d).
+Distances are exact. On the CPU: a k-d tree in few dimensions, sorted values on a line, and in many dimensions all
+pairs, by approximate distances of known error with an exact check of what they leave open. Tensors on a CUDA
+device are measured there, all pairs in float64. Memory is O(n d). The first call on a machine compiles the loops it
+needs, a few seconds each for trees and for pairs; later processes take them from the cache.
 """
 
 from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from array_api_compat import array_namespace, is_torch_array
 from scipy.special import gammaln, psi
 
 from estimators._result import Estimate
-from estimators._samples import as_numpy, drop_constant_columns, paired
+from estimators._samples import as_numpy, as_samples, drop_constant_columns, paired
+from estimators._search import nearest as _nearest
+from estimators._search import nearest_and_counts
 from estimators.protocols import Array
 
 __all__ = ["KSG", "KozachenkoLeonenko"]
 
 Norm = Literal["max", "euclidean"]
-_Path = Literal["line", "tree", "brute"]
 
-_LEAF = 64  # most points in a leaf of the tree
 _JITTER = 1e-10  # in standard deviations: far below any neighbour distance, far above rounding
 _TIES = 0.02  # share of repeated entries in a column above which the flag is raised
 _CONTRAST = 1 / 3  # median neighbour distance over median pair distance above which neighbours are not near
 _HEAVY = 6.0  # excess kurtosis above which distances say little about the bulk (a Laplace law has 3)
+_CACHED = 1 << 15  # numbers that are worked on together
 _SEED = 0
 
 
@@ -70,10 +73,10 @@ class KozachenkoLeonenko:
             of the estimator's name.
 
     Shapes:
-        `x`: `(n, d)` with n > k, numpy or torch on the CPU; measured in float64.
+        `x`: `(n, d)` with n > k, numpy or torch, on the CPU or a CUDA device; measured in float64.
 
     Raises:
-        TypeError: for a discrete variable, an array without real numbers, or a tensor on another device.
+        TypeError: for a discrete variable, an array without real numbers, or tensors on different or other devices.
         ValueError: for NaN, wrong shapes, n <= k, or all columns constant.
 
     References:
@@ -96,15 +99,18 @@ class KozachenkoLeonenko:
         _check_settings(self)
 
     def __call__(self, x: Array, /) -> Estimate:
-        x = as_numpy(x, "x")
+        return self._measure(_samples(x, "x"))
+
+    def _measure(self, x: Array) -> Estimate:
         n = x.shape[0]
-        _require(n, self.k, f"x of shape {x.shape}")
+        _require(n, self.k, f"x of shape {tuple(x.shape)}")
         x, dropped = drop_constant_columns(x, "x")
         d = x.shape[1]
-        z, log_spread = _standardised(x)
-        z, ties, duplicates = _untied(z)
+        on = _on_device_of(x)
+        z, log_spread = on.standardised(x)
+        z, ties, duplicates = on.untied(z)
         euclidean = self.norm == "euclidean"
-        radius = _nearest(z, self.k, d, euclidean, self.workers)[0][:, -1]
+        radius = on.nearest(z, self.k, d, euclidean, self.workers)[0][:, -1]
         if euclidean:
             radius = np.sqrt(radius)
         log_ball = d / 2 * math.log(math.pi) - gammaln(d / 2 + 1) if euclidean else d * math.log(2)
@@ -146,10 +152,11 @@ class KSG:
             of the estimator's name.
 
     Shapes:
-        `x`: `(n, dx)`; `y`: `(n, dy)`; n > k. Numpy or torch on the CPU; measured in float64.
+        `x`: `(n, dx)`; `y`: `(n, dy)`; n > k. Numpy or torch, both on the CPU or on one CUDA device; measured
+            in float64.
 
     Raises:
-        TypeError: for a discrete variable, an array without real numbers, or a tensor on another device.
+        TypeError: for a discrete variable, an array without real numbers, or tensors on different or other devices.
         ValueError: for NaN, wrong shapes, unequal n, n <= k, or all columns constant.
 
     References:
@@ -177,26 +184,31 @@ class KSG:
             raise ValueError(f"algorithm must be 1 or 2, got {self.algorithm!r}")
 
     def __call__(self, x: Array, y: Array, /) -> Estimate:
-        x, y = as_numpy(x, "x"), as_numpy(y, "y")
+        x, y = _samples(x, "x"), _samples(y, "y")
+        places = [str(getattr(v, "device", "cpu")) for v in (x, y)]  # numpy before 2.0 names none
+        if places[0] != places[1]:
+            raise TypeError(
+                f"x of shape {tuple(x.shape)} is on device {places[0]!r} and y of shape {tuple(y.shape)} on "
+                f"{places[1]!r}; bring both to one device, as by x.cpu() and y.cpu()"
+            )
+        return self._measure(x, y)
+
+    def _measure(self, x: Array, y: Array) -> Estimate:
         paired(x, y)
         n = x.shape[0]
-        _require(n, self.k, f"x and y of shapes {x.shape} and {y.shape}")
+        _require(n, self.k, f"x and y of shapes {tuple(x.shape)} and {tuple(y.shape)}")
         (x, dropped_x), (y, dropped_y) = drop_constant_columns(x, "x"), drop_constant_columns(y, "y")
         dx, dy = x.shape[1], y.shape[1]
+        on = _on_device_of(x)
         # Columns contiguous, as all that follows runs along them.
-        unit, log_spread = _standardised(np.concatenate([x.T, y.T]).T)
-        unit, ties, duplicates = _untied(unit)
+        unit, log_spread = on.standardised(array_namespace(x).concat([x.T, y.T]).T)
+        unit, ties, duplicates = on.untied(unit)
         # Without standardisation only the relative units count: a common factor moves no neighbour.
-        z = unit if self.standardise else unit * np.exp(log_spread - log_spread.max())
+        z = unit if self.standardise else on.scaled(unit, np.exp(log_spread - log_spread.max()))
         euclidean = self.norm == "euclidean"
-        distance, index = _nearest(z, self.k, dx, euclidean, self.workers)
-        radius_x = radius_y = distance[:, -1]
-        if self.algorithm == 2:
-            # A closed ball is the open one of the next larger number: distances are rounded alike.
-            radius_x = np.nextafter(_farthest(z[:, :dx], index, euclidean), np.inf)
-            radius_y = np.nextafter(_farthest(z[:, dx:], index, euclidean), np.inf)
-        near_x = _count(z[:, :dx], radius_x, euclidean, self.workers)
-        near_y = _count(z[:, dx:], radius_y, euclidean, self.workers)
+        distance, near_x, near_y = on.nearest_and_counts(
+            z, self.k, dx, euclidean, self.algorithm, self.workers
+        )
         if self.algorithm == 1:
             ceiling = psi(n) - psi(self.k)
             value = psi(self.k) + psi(n) - _mean_psi(near_x + 1) - _mean_psi(near_y + 1)
@@ -218,6 +230,49 @@ class KSG:
             flags=flags,
             diagnostics={"dx": dx, "dy": dy, **numbers},
         )
+
+
+class _Tools(NamedTuple):
+    """What the measurements are made of; takes arrays of one library and returns small numpy arrays."""
+
+    standardised: Callable[..., Any]
+    untied: Callable[..., Any]
+    scaled: Callable[..., Any]
+    nearest: Callable[..., Any]
+    nearest_and_counts: Callable[..., Any]
+    some_columns: Callable[..., Any]
+    tails: Callable[..., Any]
+
+
+def _on_device_of(x: Array) -> _Tools:
+    if isinstance(x, np.ndarray):
+        return _Tools(
+            _standardised,
+            _untied,
+            lambda z, factors: z * factors,
+            _nearest,
+            nearest_and_counts,
+            lambda z, rows: z.T.take(rows, axis=1),
+            _tails,
+        )
+    from estimators import _search_torch as search
+
+    return _Tools(
+        search.standardised,
+        lambda z: search.untied(z, _JITTER, _SEED),
+        search.scaled,
+        search.nearest,
+        search.nearest_and_counts,
+        search.some_columns,
+        search.tails,
+    )
+
+
+def _samples(x: Array, name: str) -> Array:
+    """A tensor on a CUDA device stays there; everything else is measured on the CPU, as numpy."""
+    if is_torch_array(x) and x.device.type == "cuda":
+        return as_samples(x, name)
+    return as_numpy(x, name)
 
 
 def _check_settings(estimator: KozachenkoLeonenko | KSG) -> None:
@@ -243,14 +298,32 @@ def _require(n: int, k: int, what: str) -> None:
 
 def _standardised(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Columns of mean 0 and standard deviation 1, and the logarithms of the standard deviations."""
-    x = np.asfortranarray(x)
-    x = x - x.mean(axis=0)
-    x -= x.mean(axis=0)  # the first mean of a column with a large offset is rounded
-    size = np.abs(x).max(axis=0)
-    x /= size  # first, so that squares neither overflow nor vanish
-    spread = np.sqrt(np.mean(x * x, axis=0))
-    x /= spread
-    return x, np.log(size) + np.log(spread)
+    n, d = x.shape
+    columns, size, spread = np.empty((d, n)), np.empty(d), np.empty(d)
+    for group in _column_groups(n, 0, d):
+        part = columns[group]
+        np.subtract(x.T[group], x.T[group].mean(axis=1, keepdims=True), out=part)
+        part -= part.mean(axis=1, keepdims=True)  # the first mean of a column with a large offset is rounded
+        size[group] = np.abs(part).max(axis=1)
+        part /= size[group, None]  # first, so that squares neither overflow nor vanish
+        spread[group] = np.sqrt(np.mean(part * part, axis=1))
+        part /= spread[group, None]
+    return columns.T, np.log(size) + np.log(spread)
+
+
+def _tails(unit: np.ndarray) -> float:
+    """The largest fourth moment of the standardised columns."""
+    moments = []
+    for group in _column_groups(len(unit), 0, unit.shape[1]):
+        square = unit.T[group] * unit.T[group]
+        moments.append(float(np.mean(square * square, axis=1).max()))
+    return max(moments)
+
+
+def _column_groups(n: int, first: int, last: int) -> Iterator[slice]:
+    """Columns of n numbers a few at a time, so that they stay in cache while they are worked on."""
+    step = max(1, _CACHED // n)
+    return (slice(start, min(start + step, last)) for start in range(first, last, step))
 
 
 def _untied(z: np.ndarray) -> tuple[np.ndarray, int, int]:
@@ -281,13 +354,18 @@ def _warnings(
 ) -> tuple[tuple[str, ...], dict[str, float]]:
     """Flags and diagnostics, from the standardised samples `unit` and the measured ones `z`."""
     n, d = z.shape
-    rows = np.random.default_rng(_SEED).permutation(n)[:2000]
-    gap = np.abs(z[rows] - z[np.roll(rows, 1)])
-    if euclidean:
-        groups = [np.sqrt(np.sum(part**2, axis=1)) for part in (gap[:, :split], gap[:, split:])]
-        pair = np.maximum(*groups)
-    else:
-        pair = gap.max(axis=1)
+    on = _on_device_of(z)
+    sample = on.some_columns(z, np.random.default_rng(_SEED).permutation(n)[:2000])
+    pair = np.zeros(sample.shape[1])
+    for first, last in ((0, split), (split, d)):
+        square = np.zeros(len(pair))
+        for group in _column_groups(len(pair), first, last):
+            gap = np.abs(sample[group] - np.roll(sample[group], 1, axis=1))
+            if euclidean:
+                square += np.sum(gap * gap, axis=0)
+            else:
+                pair = np.maximum(pair, gap.max(axis=0))
+        pair = np.maximum(pair, np.sqrt(square))
     typical = float(np.median(pair))
     contrast = float(np.median(radius)) / typical if typical > 0 else 0.0
     raised = {
@@ -295,7 +373,7 @@ def _warnings(
         # In one column a float32 collision repeats the whole row, so there the same share is tolerated.
         "duplicates": duplicates > (0 if d > 1 else _TIES * n),
         "constant-columns": dropped > 0,
-        "heavy-tails": np.max(np.mean(unit**4, axis=0)) - 3 > _HEAVY,
+        "heavy-tails": on.tails(unit) - 3 > _HEAVY,
         "small-sample": n < 10 * k,
         "high-dimension": contrast > _CONTRAST,
     }
@@ -308,91 +386,3 @@ def _mean_psi(counts: np.ndarray) -> float:
     tally = np.bincount(counts)
     seen = np.flatnonzero(tally)
     return float(psi(seen) @ tally[seen]) / counts.size
-
-
-def _farthest(z: np.ndarray, index: np.ndarray, euclidean: bool) -> np.ndarray:
-    """Distance in `z` to the farthest of the neighbours `index: (n, k)`, rounded as in the kernels."""
-    distance = np.zeros(index.shape)
-    for column in z.T:
-        gap = column[index] - column[:, None]
-        distance = distance + gap * gap if euclidean else np.maximum(distance, np.abs(gap))
-    return distance.max(axis=1)
-
-
-def _path(n: int, d: int) -> _Path:
-    """The faster exact search: trees stop pruning as the dimension grows, later when points are many."""
-    return "tree" if d <= 10 or (d < 16 and n > 20_000) else "brute"
-
-
-def _nearest(
-    z: np.ndarray, k: int, split: int, euclidean: bool, workers: int = 1, path: _Path | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Distances (squared if Euclidean) and indices `(n, k)` of the nearest other points, ascending.
-
-    The distance is the larger of those over the columns `[0, split)` and `[split, d)`.
-    """
-    n, d = z.shape
-    distance, index = np.empty((n, k)), np.empty((n, k), np.int64)
-    if (path or _path(n, d)) == "tree":
-        from estimators._kernels import tree
-
-        parts = _tree(z)
-        depth = parts[-1]
-        _shared(
-            lambda i, j: tree.nearest(*parts, i, j, split, euclidean, distance, index), 1 << depth, workers
-        )
-    else:
-        from estimators._kernels import brute
-
-        points = np.ascontiguousarray(z.T)
-        _shared(lambda i, j: brute.nearest(points, i, j, split, euclidean, distance, index), n, workers)
-    return distance, index
-
-
-def _count(
-    z: np.ndarray, radius: np.ndarray, euclidean: bool, workers: int = 1, path: _Path | None = None
-) -> np.ndarray:
-    """Number of other points strictly closer than `radius: (n,)` (squared if Euclidean)."""
-    n, d = z.shape
-    counts = np.empty(n, np.int64)
-    radius = np.ascontiguousarray(radius)
-    path = path or ("line" if d == 1 and not euclidean else _path(n, d))
-    if path == "line":
-        from estimators._kernels import line
-
-        order = np.argsort(z[:, 0])
-        values = z[order, 0]
-        _shared(lambda i, j: line.count(values, order, i, j, radius, counts), n, workers)
-    elif path == "tree":
-        from estimators._kernels import tree
-
-        parts = _tree(z)
-        _shared(lambda i, j: tree.count(*parts, i, j, euclidean, radius, counts), 1 << parts[-1], workers)
-    else:
-        from estimators._kernels import brute
-
-        points = np.ascontiguousarray(z.T)
-        _shared(lambda i, j: brute.count(points, i, j, euclidean, radius, counts), n, workers)
-    return counts - (radius > 0)  # the point itself lies at distance zero exactly
-
-
-def _tree(z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
-    from estimators._kernels import tree
-
-    n, d = z.shape
-    depth = max(0, math.ceil(math.log2(n / _LEAF)))
-    points, order = np.array(z.T, order="C"), np.arange(n)
-    low, high = np.empty((2 << depth, d)), np.empty((2 << depth, d))
-    tree.build(points, order, low, high, depth)
-    return points, order, low, high, depth
-
-
-def _shared(work: Callable[[int, int], None], total: int, workers: int) -> None:
-    """Calls `work(first, last)` over the whole range, in more blocks than threads so that none waits long."""
-    if workers == 1:
-        work(0, total)
-        return
-    edges = [total * i // (8 * workers) for i in range(8 * workers + 1)]
-    with ThreadPoolExecutor(workers) as pool:
-        for _ in pool.map(work, edges[:-1], edges[1:]):
-            pass

@@ -11,19 +11,22 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import logsumexp
 
 from estimators._result import Estimate
-from estimators._samples import as_labels, as_numpy, diagnostics, drop_constant_columns, paired
+from estimators._samples import as_labels, as_numpy, diagnostics, drop_constant_columns, paired, repeated_rows
+from estimators._settings import settings
 from estimators.protocols import Array
 
 __all__ = ["ProbeInformation"]
 
 _GRID = (1.0, 0.1, 1e-2, 1e-3, 1e-4, 1e-5)  # penalties that are tried, strong to weak
 _INNER = 0.25  # share of the training part that chooses the penalty
+_REPEATS = (
+    0.02  # share of repeated rows above which scores on held-out folds are partly scores on fitted samples
+)
 _RANK = 1e-12  # eigenvalues below this share of the largest are null directions
 _ITERATIONS = 100
 _GRADIENT = (
@@ -31,7 +34,7 @@ _GRADIENT = (
 )
 
 
-@dataclass(frozen=True)
+@settings
 class ProbeInformation:
     r"""Barber-Agakov lower bound of I(X;Y) from a cross-fitted logistic probe, in nats.
 
@@ -104,8 +107,18 @@ class ProbeInformation:
         flags = ("constant-columns",) if dropped else ()
         if np.bincount(codes).min() < self.folds:
             flags = (*flags, "small-sample")
+        repeats = repeated_rows(x)
+        if repeats > _REPEATS * n:
+            flags = (*flags, "duplicates")
         return self._estimate(
-            log_q, codes, fits, flags, d=x.shape[1], dropped=dropped, fitted=n - n // self.folds
+            log_q,
+            codes,
+            fits,
+            flags,
+            d=x.shape[1],
+            dropped=dropped,
+            fitted=n - n // self.folds,
+            repeats=repeats,
         )
 
     def held_out(self, train_x: Array, train_y: Array, x: Array, y: Array, /) -> Estimate:

@@ -12,18 +12,28 @@ scored on the third, which alone gives the estimate.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 from array_api_compat import array_namespace, is_torch_array
 
 from estimators._result import Estimate
-from estimators._samples import as_labels, as_samples, diagnostics, drop_constant_columns, is_discrete, paired
+from estimators._samples import (
+    as_labels,
+    as_samples,
+    diagnostics,
+    drop_constant_columns,
+    is_discrete,
+    paired,
+    repeated_rows,
+)
+from estimators._settings import settings
 from estimators.protocols import Array
 
 __all__ = ["MINE", "InfoNCE", "dv_bound", "infonce_bound"]
 
+_REPEATS = 0.02  # share of repeated pairs above which test scores are partly scores on training pairs
 _MIN_PART = 16  # samples that every part of the split must have
 _PASSES = 8  # random partitions of the test part into InfoNCE batches
 _SHIFTS = 4  # negatives per positive when a joint critic is trained by MINE
@@ -110,7 +120,7 @@ def _log_sum_exp(x: Array, axis: int) -> Array:
     return logsumexp(x, axis=axis)
 
 
-@dataclass(frozen=True)
+@settings
 class InfoNCE:
     r"""InfoNCE lower bound of I(X;Y), in nats, with a neural critic.
 
@@ -188,7 +198,7 @@ class InfoNCE:
         return _estimate(self, x, y)
 
 
-@dataclass(frozen=True)
+@settings
 class MINE:
     r"""Donsker-Varadhan lower bound of I(X;Y), in nats, with a neural critic (MINE).
 
@@ -288,14 +298,20 @@ def _check(settings: InfoNCE | MINE) -> None:
 
 
 def _estimate(settings: InfoNCE | MINE, x: Array, y: Array) -> Estimate:
+    import torch
+
     from estimators import _critics
 
     with _critics.isolated(_device_type(x, y)):
         (x, dropped_x), (y, dropped_y) = _variable(x, "x"), _variable(y, "y")
         paired(x, y)
         parts = _split(x.shape[0], settings)
+        repeats = repeated_rows(torch.cat([x, y], 1).cpu().numpy())
         scores = _fit_and_score(settings, _scaled(x, parts[0]), _scaled(y, parts[0]), parts)
-    return _report(settings, x.shape[0], dropped_x + dropped_y, parts, scores)
+    estimate = _report(settings, x.shape[0], dropped_x + dropped_y, parts, scores)
+    if repeats <= _REPEATS * x.shape[0]:
+        return estimate
+    return replace(estimate, flags=(*estimate.flags, "duplicates"))
 
 
 def _device_type(x: Array, y: Array) -> str:

@@ -1,7 +1,7 @@
-"""Wrappers: each takes an estimator and is an estimator.
+"""Wrappers that say how far to trust a number: each takes an estimator and is an estimator.
 
-A standard error is `Subsampled(KSG())`, a null is `Permuted(KSG())`, many dimensions are `Projected(KSG())`.
-They nest: `Permuted(Subsampled(Projected(KSG(), dims=4)))`.
+A standard error is `Subsampled(KSG())`, a null is `Permuted(KSG())`. They nest, also with the wrappers of `views.py`:
+`Permuted(Subsampled(Projected(KSG(), dims=4)))`.
 """
 
 from __future__ import annotations
@@ -9,32 +9,31 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from array_api_compat import array_namespace, device
 
 from estimators._result import Estimate
-from estimators._samples import as_samples, is_discrete, paired
+from estimators._settings import settings
 from estimators.protocols import Array
 
-__all__ = ["Permuted", "Projected", "Subsampled"]
+__all__ = ["Permuted", "Subsampled", "take_rows", "without_uncertainty"]
 
 
-def _rows(x: Array, index: np.ndarray) -> Array:
+def take_rows(x: Array, index: np.ndarray) -> Array:
     """Rows of a numpy array or torch tensor, in its own library and on its own device."""
     xp = array_namespace(x)
     return xp.take(x, xp.asarray(index, device=device(x)), axis=0)
 
 
-def _bare(estimator: Callable[..., Estimate]) -> Callable[..., Estimate]:
+def without_uncertainty(estimator: Callable[..., Estimate]) -> Callable[..., Estimate]:
     """The estimator inside wrappers that leave the value as it is, so that nested wrappers add their cost, not multiply it."""
     while isinstance(estimator, (Subsampled, Permuted)):
         estimator = estimator.inner
     return estimator
 
 
-@dataclass(frozen=True)
+@settings
 class Subsampled:
     r"""Adds a standard error from disjoint parts of the sample.
 
@@ -84,7 +83,7 @@ class Subsampled:
         for j in range(self.parts):
             index = np.sort(order[j * size : (j + 1) * size])
             try:
-                values.append(_bare(self.inner)(*(_rows(x, index) for x in samples)).value)
+                values.append(without_uncertainty(self.inner)(*(take_rows(x, index) for x in samples)).value)
             except ValueError as error:
                 raise ValueError(
                     f"Subsampled(parts={self.parts}) leaves {size} of n = {n} rows a part, too few for "
@@ -103,7 +102,7 @@ class Subsampled:
         )
 
 
-@dataclass(frozen=True)
+@settings
 class Permuted:
     r"""Adds a null: the same estimator on pairs that a permutation of the second argument has made independent.
 
@@ -149,8 +148,8 @@ class Permuted:
         observed = self.inner(*samples)
         x, y = samples
         rng = np.random.default_rng(self.seed)
-        shuffled = (_rows(y, rng.permutation(y.shape[0])) for _ in range(self.times))
-        null = np.array([_bare(self.inner)(x, other).value for other in shuffled])
+        shuffled = (take_rows(y, rng.permutation(y.shape[0])) for _ in range(self.times))
+        null = np.array([without_uncertainty(self.inner)(x, other).value for other in shuffled])
         return dataclasses.replace(
             observed,
             method=repr(self),
@@ -162,81 +161,3 @@ class Permuted:
                 "p_value": float((1 + np.sum(null >= observed.value)) / (1 + self.times)),
             },
         )
-
-
-@dataclass(frozen=True)
-class Projected:
-    r"""Measures after projection on the leading principal components of each continuous argument.
-
-    .. math:: P x = V_k^\top (x - \bar x), \qquad V_k = \text{top-}k\ \text{eigenvectors of}\ \mathrm{Cov}(x)
-
-    By data processing I(PX; PY) <= I(X;Y), so what the estimator sees can only be less than what is there. An
-    entropy is that of the projected variable, H(PX), another quantity than H(X). Orthonormal directions keep
-    the scale. Directions are rounded to a fixed sign, so that equal data give equal projections.
-
-    Arguments:
-        inner: any estimator.
-        dims: components kept of each argument; arguments with fewer columns keep all.
-
-    Raises:
-        ValueError: if `dims` < 1, and as the inner estimator does.
-
-    References:
-        Cover & Thomas, *Elements of Information Theory*, theorem 2.8.1.
-
-    Example:
-        >>> import numpy as np
-        >>> from estimators import Gaussian, Projected
-        >>> x = np.random.default_rng(0).standard_normal((500, 40))
-        >>> Projected(Gaussian(), dims=3)(x).quantity
-        'H(PX)'
-    """
-
-    inner: Callable[..., Estimate]
-    dims: int = 4
-
-    def __post_init__(self) -> None:
-        if self.dims < 1:
-            raise ValueError(f"dims = {self.dims}: at least one component must be kept")
-
-    def __call__(self, *samples: Array) -> Estimate:
-        shares, reduced = [], []
-        for name, x in zip("xyz", samples, strict=False):
-            if hasattr(x, "shape") and hasattr(samples[0], "shape"):
-                paired(
-                    samples[0], x, ("x", name)
-                )  # before projecting, so that the message has the caller's shapes
-            if is_discrete(x):
-                reduced.append(x)
-                continue
-            projected, share = _principal(as_samples(x, name), self.dims)
-            reduced.append(projected)
-            shares.append(share)
-        inner = self.inner(*reduced)
-        quantity = "H(PX)" if inner.quantity == "H(X)" else inner.quantity
-        kept = {f"kept_variance_{name}": share for name, share in zip("xyz", shares, strict=False)}
-        # A bound on I(PX;PY) from below also bounds I(X;Y); one from above does not.
-        bound = "none" if inner.bound == "upper" and len(samples) > 1 else inner.bound
-        return dataclasses.replace(
-            inner,
-            method=repr(self),
-            quantity=quantity,
-            bound=bound,
-            diagnostics={**inner.diagnostics, **kept},
-        )
-
-
-def _principal(x: Array, dims: int) -> tuple[Array, float]:
-    xp = array_namespace(x)
-    if x.shape[1] <= dims:
-        return x, 1.0
-    x = x - xp.mean(x, axis=0)
-    top = xp.max(xp.abs(x))
-    if float(top) == 0:
-        return x[:, :dims], 1.0
-    cov = (x / top).T @ (x / top)
-    values, vectors = xp.linalg.eigh(cov)
-    vectors = xp.flip(vectors[:, -dims:], axis=(1,))
-    largest = xp.argmax(xp.abs(vectors), axis=0)
-    sign = xp.stack([xp.sign(vectors[int(largest[j]), j]) for j in range(dims)])
-    return x @ (vectors * sign), float(xp.sum(values[-dims:]) / xp.sum(values))

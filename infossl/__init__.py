@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from infossl.bounds import check_bounds as check_bounds
-    from infossl.cli.train import train as train
+    from infossl.cli.job import train as train
     from infossl.monitor import watch as watch
     from infossl.probe_set import ProbeSet as ProbeSet
     from infossl.recording import record as record
@@ -25,7 +25,7 @@ _HOME = {
     "Trajectory": "infossl.trajectory",
     "check_bounds": "infossl.bounds",
     "record": "infossl.recording",
-    "train": "infossl.cli.train",
+    "train": "infossl.cli.job",
     "watch": "infossl.monitor",
     "write_report": "infossl.report",
 }

@@ -34,6 +34,14 @@ class Activations:
     fit_z: np.ndarray | None = None
     fit_y: np.ndarray | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("z", "views", "y", "fit_z", "fit_y"):
+            array = getattr(self, name)
+            if array is not None:  # a measure that writes into its input would change what the next one sees
+                array = array.view()
+                array.setflags(write=False)
+                object.__setattr__(self, name, array)
+
     @property
     def n(self) -> int:
         """Measured samples."""

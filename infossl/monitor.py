@@ -17,17 +17,19 @@ import torch
 from threadpoolctl import ThreadpoolController
 from torch import Tensor, nn
 
-from estimators import Estimate
+from estimators import Estimate, parse
 from infossl.activations import Activations
 from infossl.probe_set import ProbeSet
-from infossl.quantities import Measure, measures_named
-from infossl.recording import Layers, Recording, Schedule, log_spaced, record, taps_of
+from infossl.quantities import Measure, measures_named, with_disagreement
+from infossl.recording import SCHEDULES, Layers, Recording, Schedule, Tap, log_spaced, record, taps_of
 from infossl.trajectory import Row, Trajectory
 from infossl.undisturbed import same_random_streams, undisturbed
 
 __all__ = ["Monitor", "Overhead", "watch"]
 
 log = logging.getLogger(__name__)
+
+Scalar = float | Tensor | Estimate
 
 _SMALL = 2**19  # numbers in a layer's activations below which linear algebra runs on one thread
 
@@ -58,9 +60,9 @@ def watch(
     probe: Any,
     layers: Layers = "auto",
     measure: str | Measure | Iterable[Measure] = "light",
-    when: Schedule | None = None,
+    when: Schedule | str | None = None,
     out: str | os.PathLike[str] | None = None,
-    resume: bool = False,
+    resume: bool | int = False,
     run: str = "",
     seed: int = 0,
     batch_size: int = 512,
@@ -76,10 +78,12 @@ def watch(
         model: any module; `torch.compile`d and data-parallel wrappers are looked through.
         probe: a `ProbeSet`, or what `ProbeSet.of` takes: arrays, a data set or a loader.
         layers: `"auto"`, names, globs, `Tap`s, or a mapping from role to name; see `infossl.recording.taps_of`.
-        measure: `"light"`, `"full"`, or a list of quantities and functions `(Activations) -> float | Estimate`.
-        when: `(step) -> bool`; by default `log_spaced()`.
+        measure: `"light"`, `"full"`, or a list of quantities, their texts such as `"RankMe()"`, and functions
+            `(Activations) -> float | Estimate`.
+        when: `(step) -> bool`, or text such as `"every(100)"`; by default `log_spaced()`.
         out: run folder; rows are appended to its `trajectory.jsonl`. `None` keeps them in memory.
-        resume: go on with the rows already in `out`; without it an existing file is refused.
+        resume: go on with the rows already in `out`: with the step of the checkpoint that training continues from,
+            which drops the rows past it, or `True` to keep all. Without it an existing file is refused.
         run: name of the run in every row; by default the folder's name.
         seed: for measures that draw random numbers.
         batch_size: of the probe passes.
@@ -87,6 +91,8 @@ def watch(
     Raises:
         ValueError: for a layer that matches nothing (near matches are listed), or measures that need views or
             labels which the probe set lacks.
+        RuntimeError, TypeError: if a trial pass with two samples fails: a layer never fires, is called twice, or
+            returns no tensor, or the model does not take such inputs.
         FileExistsError: if `out` holds a trajectory already and `resume` is false.
 
     Example:
@@ -99,27 +105,32 @@ def watch(
     """
     probe = ProbeSet.of(probe)
     model = _eager(model)
-    measures = _feasible(measures_named(measure), probe, named=isinstance(measure, str))
+    named = isinstance(measure, str) and "(" not in measure
+    measures = _feasible(measures_named(measure), probe, named=named)
     path = None if out is None else Path(out) / "trajectory.jsonl"
     trajectory = Trajectory(path)
     if path is not None and path.exists():
-        if not resume:
-            raise FileExistsError(f"{path} exists: choose another folder, or go on with it by resume=True")
+        if resume is False:
+            raise FileExistsError(f"{path} exists: choose another folder, or go on with it by resume=step")
         trajectory = Trajectory.load(path)
+        last = max((row.step for row in trajectory), default=0)
+        if resume is not True:
+            trajectory.cut(resume)
+        elif trajectory.torn:  # the last step was not written whole: it is measured again
+            trajectory.cut(last - 1)
     if not run and path is not None:
         run = path.parent.name
-    monitor = Monitor(
+    return Monitor(
         model=model,
         probe=probe,
         layers=layers,
         measures=measures,
-        when=when or log_spaced(),
+        when=parse(when, SCHEDULES) if isinstance(when, str) else when or log_spaced(),
         trajectory=trajectory,
         run=run,
         seed=seed,
         batch_size=batch_size,
     )
-    return monitor
 
 
 def _eager(model: nn.Module) -> nn.Module:
@@ -151,6 +162,31 @@ def _feasible(measures: Iterable[Measure], probe: ProbeSet, *, named: bool) -> t
     return tuple(kept)
 
 
+def _with_tensors(model: nn.Module, taps: tuple[Tap, ...], x: Tensor) -> tuple[Tap, ...]:
+    """The taps whose layers return one tensor row per sample; what `"auto"` found without knowing the outputs."""
+    modules, seen = dict(model.named_modules()), set()
+    handles = []
+    try:
+        for tap in taps:
+
+            def note(_module: nn.Module, _inputs: Any, output: Any, layer: str = tap.layer) -> None:
+                if isinstance(output, Tensor) and output.ndim >= 1 and len(output) == len(x):
+                    seen.add(layer)
+
+            handles.append(modules[tap.layer].register_forward_hook(note))
+        with undisturbed(model):
+            model(x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not seen:
+        raise ValueError(
+            f"layers='auto' found no layer of {type(model).__name__} that returns one tensor row per sample; "
+            "name them: layers={'h': 'backbone', ...}, with Tap(layer, select=...) for tuples and dicts"
+        )
+    return tuple(tap for tap in taps if tap.layer in seen)
+
+
 class Monitor:
     """What `watch` returns: `step()`, `trajectory`, `overhead()`."""
 
@@ -170,6 +206,8 @@ class Monitor:
         self.model = model
         self.probe = probe
         self.taps = taps_of(model, layers)
+        if layers == "auto" and not callable(getattr(model, "taps", None)):
+            self.taps = _with_tensors(model, self.taps, self._ready(probe.x[:2]))
         self.measures = tuple(measures)
         self.when = when
         self.trajectory = trajectory
@@ -183,7 +221,9 @@ class Monitor:
         self._measurements = 0
         self._started = time.perf_counter()
         self._watched_before = 0.0
+        self._failed: set[tuple[str, str]] = set()
         self._blas = ThreadpoolController()
+        self._run(probe.x[:2])  # what cannot be recorded is said now, not after hours of training
 
     # -- when ------------------------------------------------------------------------------------------------
 
@@ -192,17 +232,21 @@ class Monitor:
         return step not in self._measured and bool(self.when(step))
 
     def step(
-        self, global_step: int | None = None, scalars: Mapping[str, float | Tensor] | None = None
+        self,
+        global_step: int | None = None,
+        scalars: Mapping[str, Scalar] | None = None,
+        epoch: float | None = None,
     ) -> None:
         """Says that one more optimizer step was done; measures if that is due.
 
         Arguments:
             global_step: optimizer steps done so far; by default one more than at the last call.
             scalars: numbers of the training step itself, such as loss terms, kept as rows when it is due.
+            epoch: passes over the training data so far, for the rows.
         """
         self._step = self._step + 1 if global_step is None else int(global_step)
         if self.due(self._step):
-            self.measure(self._step, scalars)
+            self.measure(self._step, scalars, epoch)
 
     def __enter__(self) -> Monitor:
         if self.due(self._step):
@@ -215,13 +259,15 @@ class Monitor:
 
     # -- what ------------------------------------------------------------------------------------------------
 
-    def measure(self, step: int, scalars: Mapping[str, float | Tensor] | None = None) -> None:
+    def measure(
+        self, step: int, scalars: Mapping[str, Scalar] | None = None, epoch: float | None = None
+    ) -> None:
         """Measures now and appends the rows of this step in one write."""
         began = time.perf_counter()
         rows = [self._scalar(step, name, value) for name, value in (scalars or {}).items()]
         try:
             all_activations = self._activations(step)
-        except RuntimeError as error:  # out of memory, a layer that never fired: training goes on
+        except Exception as error:  # out of memory, a broken module: training goes on
             log.warning("step %d: the probe pass failed: %s", step, error)
             rows.append(
                 Row(
@@ -231,19 +277,24 @@ class Monitor:
             all_activations = []
         self._forward += time.perf_counter() - began
         for activations in all_activations:
+            found: list[Row] = []
             # Small matrices are slower on many threads, and far slower when data loaders hold the other cores.
             threads = 1 if activations.z.size <= _SMALL else None
             with same_random_streams(self.model), self._blas.limit(limits=threads):
                 for measure in self.measures:
                     if activations.role == "x" and "labels" not in getattr(measure, "needs", ()):
                         continue  # raw inputs are the baseline of read-outs; the rest speaks of representations
-                    rows.append(self._row(measure, activations))
-        self.trajectory.append(rows)
+                    found.append(self._row(measure, activations))
+            rows += with_disagreement(found)
+        self.trajectory.append(replace(row, epoch=epoch) for row in rows)
         self._measured.add(step)
         self._measurements += 1
         self._seconds += time.perf_counter() - began
 
-    def _scalar(self, step: int, name: str, value: float | Tensor) -> Row:
+    def _scalar(self, step: int, name: str, value: Scalar) -> Row:
+        if isinstance(value, Estimate):
+            where = {"layer": "training", "role": "online", "view": "clean", "split": "held-out"}
+            return Row.of(value, run=self.run, step=step, seed=self.seed, **where)
         loss = name.startswith("loss/")
         return Row(
             run=self.run,
@@ -262,6 +313,9 @@ class Monitor:
     def _row(self, measure: Measure, activations: Activations) -> Row:
         began = time.perf_counter()
         name = getattr(measure, "__name__", None)
+        if name == "<lambda>":  # each its own row
+            name = f"measure {self.measures.index(measure)}"
+        quantity = getattr(measure, "quantity", name or repr(measure))
         where: dict[str, Any] = {
             "run": self.run,
             "step": activations.step,
@@ -282,19 +336,20 @@ class Monitor:
                 )  # fmt: skip
             row = Row.of(estimate, **where)
         except Exception as error:  # a failed measurement must not end the training run
-            log.warning(
-                "step %d, layer %s: %r failed: %s", activations.step, activations.layer, measure, error
-            )
+            place = (activations.layer, repr(measure))
+            level = logging.DEBUG if place in self._failed else logging.WARNING  # said once; every row has it
+            self._failed.add(place)
+            log.log(level, "step %d, layer %s: %s failed: %s", activations.step, *place, error)
             message = f"{type(error).__name__}: {error}"
             row = Row(
-                quantity=name or repr(measure),
+                quantity=quantity,
                 method=name or repr(measure),
                 n=activations.n,
                 error=message,
                 **where,
             )
         seconds = time.perf_counter() - began
-        self._by_quantity[row.quantity if row.error is None else name or repr(measure)] += seconds
+        self._by_quantity[row.quantity] += seconds
         return replace(row, seconds=seconds)
 
     def _activations(self, step: int) -> list[Activations]:
@@ -332,12 +387,11 @@ class Monitor:
         return found
 
     def _run(self, x: Tensor) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-        device = next((p.device for p in self.model.parameters()), torch.device("cpu"))
         parts: dict[str, list[Tensor]] = {tap.layer: [] for tap in self.taps}
         recording: Recording
         with undisturbed(self.model), record(self.model, self.taps) as recording:
             for batch in x.split(self.batch_size):
-                self.model(batch.to(device))
+                self.model(self._ready(batch))
                 for layer, calls in recording.items():
                     if len(calls) != 1 or len(calls[0]) != len(batch):
                         raise RuntimeError(
@@ -347,6 +401,14 @@ class Monitor:
                     parts[layer].append(calls[0])
                 recording.clear()
         return {k: torch.cat(v).double().cpu().numpy() for k, v in parts.items()}, dict(recording.pools)
+
+    def _ready(self, x: Tensor) -> Tensor:
+        """On the model's device, and in its precision where both are floating."""
+        parameter = next(iter(self.model.parameters()), None)
+        if parameter is None:
+            return x
+        same_kind = x.is_floating_point() and parameter.is_floating_point()
+        return x.to(parameter.device, parameter.dtype if same_kind else x.dtype)
 
     # -- cost and state --------------------------------------------------------------------------------------
 

@@ -7,13 +7,15 @@ changes from step to step is the model alone.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from infossl.undisturbed import same_random_streams
 
 __all__ = ["ProbeSet"]
 
@@ -94,19 +96,37 @@ class ProbeSet:
         """
         if isinstance(source, cls):
             return source
-        if isinstance(source, (np.ndarray, Tensor)):
-            x, labels = torch.as_tensor(source)[:limit], y
-        else:
-            x, labels = _collect(source, limit)
+        with same_random_streams():  # a shuffling loader draws from the global stream
+            if isinstance(source, (np.ndarray, Tensor)):
+                if isinstance(source, np.ma.MaskedArray):
+                    raise TypeError(
+                        "source is a masked array, whose mask would be lost; pass the rows without holes"
+                    )
+                x, labels = torch.as_tensor(source), y
+            elif y is not None:
+                raise ValueError(f"y is for arrays; a {type(source).__name__} gives its own labels as (x, y)")
+            else:
+                x, labels = _collect(source, limit)
         if labels is not None:
-            labels = torch.as_tensor(np.asarray(labels))[: len(x)].long()
+            labels = _integers(labels)
+            if len(labels) != len(x):
+                raise ValueError(
+                    f"y has shape {tuple(labels.shape)} and x {tuple(x.shape)}: both need the same n"
+                )
+            labels = labels[:limit]
+        if held_out is not None:
+            held_out = torch.as_tensor(np.asarray(held_out)).bool()
+            if len(held_out) != len(x):
+                raise ValueError(
+                    f"held_out has shape {tuple(held_out.shape)} and x {tuple(x.shape)}: both need the same n"
+                )
+            held_out = held_out[:limit]
+        x = x[:limit]
         views: Tensor | None = None
         seeds: tuple[int, ...] = ()
         if augment is not None:
             seeds = tuple(range(seed, seed + q))
             views = torch.stack([augment(x, torch.Generator().manual_seed(s)) for s in seeds], dim=1)
-        if held_out is not None:
-            held_out = torch.as_tensor(np.asarray(held_out))[: len(x)].bool()
         return cls(x=x.clone(), y=labels, views=views, view_seeds=seeds, held_out=held_out)
 
     def __len__(self) -> int:
@@ -130,7 +150,19 @@ class ProbeSet:
         )
 
 
-def _collect(source: Any, limit: int) -> tuple[Tensor, Sequence[int] | None]:
+def _integers(labels: Any) -> Tensor:
+    """Labels as int64; numbers that are no integers would lose what they say."""
+    labels = torch.as_tensor(np.asarray(labels) if not isinstance(labels, Tensor) else labels)
+    if labels.ndim != 1 or labels.is_floating_point() or labels.is_complex():
+        raise TypeError(
+            f"labels must be integers (n,), got {labels.dtype} of shape {tuple(labels.shape)}; a regression target is no "
+            "class: leave it out, or bin it"
+        )
+    return labels.long()
+
+
+def _collect(source: Any, limit: int) -> tuple[Tensor, Tensor | None]:
+    """Inputs and labels of the first `limit` samples of a data set or a loader."""
     indexed = (
         hasattr(source, "__getitem__") and hasattr(source, "__len__") and not hasattr(source, "batch_size")
     )
@@ -144,6 +176,14 @@ def _collect(source: Any, limit: int) -> tuple[Tensor, Sequence[int] | None]:
     count = 0
     for item in items:
         x, *rest = item if isinstance(item, (tuple, list)) else (item,)
+        if not isinstance(x, (Tensor, np.ndarray)):
+            kind = f"a {type(x).__name__}" + (
+                f" with keys {sorted(map(str, x))}" if isinstance(x, Mapping) else ""
+            )
+            raise TypeError(
+                f"probe gave {kind} as input; items and batches must be x or (x, y) with x an array: give the "
+                "inputs as an array, or a loader that yields them"
+            )
         x = torch.as_tensor(x)
         x = x[None] if indexed else x
         xs.append(x)
@@ -154,8 +194,8 @@ def _collect(source: Any, limit: int) -> tuple[Tensor, Sequence[int] | None]:
             break
     if not xs:
         raise ValueError("probe is empty: it gave no sample")
-    x = torch.cat(xs)[:limit]
-    y = torch.cat(ys)[:limit] if ys else None
+    x = torch.cat(xs)
+    y = torch.cat(ys) if ys else None
     if y is not None and len(y) != len(x):
         raise ValueError(f"probe gave {len(x)} inputs and {len(y)} labels: every item must be x or (x, y)")
-    return x, None if y is None else y.tolist()
+    return x, y

@@ -19,7 +19,7 @@ from estimators import Estimate
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Row", "Trajectory", "atomic_write"]
+__all__ = ["Row", "Trajectory", "atomic_write", "plain_json"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +83,7 @@ class Row:
 
     def to_json(self) -> str:
         """One line of JSON. Infinities and NaN, which JSON lacks, are written as strings."""
-        return json.dumps({k: _plain(v) for k, v in asdict(self).items()}, allow_nan=False)
+        return json.dumps({k: plain_json(v) for k, v in asdict(self).items()}, allow_nan=False)
 
     @classmethod
     def from_json(cls, line: str) -> Row:
@@ -104,13 +104,14 @@ class Row:
 _FIELDS = {f.name for f in fields(Row)}
 
 
-def _plain(value: Any) -> Any:
+def plain_json(value: Any) -> Any:
+    """The value with infinities and NaN, which JSON lacks, as strings."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, (tuple, list)):
-        return [_plain(v) for v in value]
+        return [plain_json(v) for v in value]
     if isinstance(value, Mapping):
-        return {k: _plain(v) for k, v in value.items()}
+        return {k: plain_json(v) for k, v in value.items()}
     return value
 
 
@@ -136,6 +137,7 @@ class Trajectory:
 
     def __init__(self, path: str | os.PathLike[str] | None = None, rows: Iterable[Row] = ()) -> None:
         self.path = None if path is None else Path(path)
+        self.torn = False
         self._rows = list(rows)
 
     @classmethod
@@ -151,7 +153,7 @@ class Trajectory:
             path = path / "trajectory.jsonl"
         if not path.exists():
             raise FileNotFoundError(f"no trajectory at {path}; a run folder holds trajectory.jsonl")
-        rows, lines = [], path.read_bytes().split(b"\n")
+        rows, lines, torn = [], path.read_bytes().split(b"\n"), False
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
@@ -159,9 +161,12 @@ class Trajectory:
                 rows.append(Row.from_json(line.decode()))
             except (ValueError, TypeError) as error:
                 if number == len(lines):  # no newline after it: the write was cut short
+                    torn = True
                     break
                 raise ValueError(f"{path}, line {number} is not a row: {error}") from None
-        return cls(path, rows)
+        found = cls(path, rows)
+        found.torn = torn
+        return found
 
     def append(self, rows: Iterable[Row]) -> None:
         """Adds rows; on disk they are one write, synced before this returns."""
@@ -180,6 +185,7 @@ class Trajectory:
     def cut(self, step: int) -> None:
         """Drops every row past `step`, in memory and on disk (a torn last line too): what a resume does first."""
         self._rows = [row for row in self._rows if row.step <= step]
+        self.torn = False
         if self.path is not None and self.path.exists():
             atomic_write(self.path, "".join(row.to_json() + "\n" for row in self._rows).encode())
 

@@ -29,12 +29,19 @@ def same_random_streams(model: nn.Module | None = None) -> Iterator[None]:
 
 @contextmanager
 def undisturbed(model: nn.Module) -> Iterator[None]:
-    """Eval mode without gradients or autocast inside; training flags and random streams restored after.
+    """Eval mode without gradients or autocast inside; training flags, buffers and random streams restored after.
 
-    Every module's own flag is restored, so a frozen batch norm inside a training model stays frozen. Buffers are
-    safe because eval mode does not update running statistics.
+    Every module's own flag is restored, so a frozen batch norm inside a training model stays frozen. Eval mode
+    keeps running statistics as they are, but observers and counters may move in a forward pass all the same, so
+    every buffer is put back.
     """
     flags = [(module, module.training) for module in model.modules()]
+    buffers = [
+        (module, name, buffer, buffer.clone())
+        for module in model.modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None
+    ]
     device_type = next((p.device.type for p in model.parameters()), "cpu")
     try:
         with same_random_streams(model), torch.no_grad(), torch.autocast(device_type, enabled=False):
@@ -43,3 +50,7 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in flags:
             module.training = training
+        for module, name, buffer, before in buffers:
+            module._buffers[name] = buffer
+            if not torch.equal(buffer, before):
+                buffer.copy_(before)

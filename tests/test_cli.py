@@ -16,7 +16,7 @@ import torch
 from infossl.bounds import read_bounds
 from infossl.cli import main
 from infossl.cli.estimate import load_array
-from infossl.cli.train import train
+from infossl.cli.job import train
 from infossl.trajectory import Trajectory
 
 SMALL = {"steps": 12, "per_decade": 2, "measure": "light", "checkpoint_every": 2}
@@ -73,9 +73,10 @@ def test_the_monitor_leaves_the_weights_bit_identical(run, tmp_path):
 def test_a_run_checks_its_bounds(run):
     reports = read_bounds(run / "bounds.jsonl")
     verdicts = {report.name: report.verdict for report in reports}
-    assert verdicts["test-set bound"] == "certified"
+    # The recipes were chosen with a look at these images: no claim is certified on them.
+    assert verdicts["test-set bound"] == "estimated-consistent"
     assert len(reports) == 3
-    assert "certified" not in [v for name, v in verdicts.items() if "VICReg" in name]
+    assert {v for name, v in verdicts.items() if "VICReg" in name} <= {"vacuous", "not-applicable"}
 
 
 def test_reporting_again_gives_the_same_bytes(run, capsys):
@@ -129,6 +130,15 @@ def test_a_killed_run_resumes_to_the_same_weights_and_rows(run, tmp_path, fracti
     ("arguments", "message"),
     [
         (["train"], "either --out RUN"),
+        (["train", "--out", "{tmp}/a", "--per-decade", "0"], "per_decade = 0 must be at least 1"),
+        (["train", "--out", "{tmp}/x.npy"], "is a file"),
+        (["train", "--resume", "{tmp}/a", "--steps", "3"], "leave out steps"),
+        (["estimate", "{tmp}/x.npy", "--with", "KSG(k=5)"], "two samples: give a second file"),
+        (
+            ["estimate", "{tmp}/x.npy", "{tmp}/x.npy", "--with", "KozachenkoLeonenko()"],
+            "one sample: leave out",
+        ),
+        (["estimate", "{tmp}/x.npy", "--with", "5"], "is no estimator"),
         (["train", "--out", "{tmp}/a", "--objective", "VICregg()"], "did you mean VICReg"),
         (["train", "--resume", "{tmp}/nowhere"], "is no run folder"),
         (["report", "{tmp}/nowhere"], "no run folder"),

@@ -12,44 +12,99 @@ import torch
 
 import estimators
 from estimators import (
+    CKA,
     ESTIMATORS,
+    HSIC,
     KSG,
+    LDMI,
     MINE,
+    Binned,
+    Copula,
+    CrossFittedCCA,
+    DiffusionEntropy,
+    Discrete,
     Estimate,
+    Extrapolated,
+    FrenzelPompe,
+    Gao,
     Gaussian,
+    GaussianCopula,
+    GaussianTotalCorrelation,
     InfoNCE,
+    KNNDivergence,
     KolchinskyTracey,
     KozachenkoLeonenko,
+    LocalNonUniformity,
+    LogDetEntropy,
+    MatrixRenyi,
     Permuted,
     ProbeInformation,
     Projected,
+    Ross,
+    ShrunkGaussian,
+    Sliced,
     Subsampled,
+    ThreeEntropies,
+    TotalCorrelation,
     parse,
 )
 
-# estimator -> what it is called with: "x", "xy" (continuous), "xc" (y is a class label)
+# estimator -> what it is called with: "x", "xy" (continuous), "xyz", "xc" (y is a class label), "xq" (not paired)
 CONTRACT = {
     Gaussian(): "x",
     Gaussian(corrected=False): "xy",
+    GaussianTotalCorrelation(): "x",
+    GaussianTotalCorrelation(corrected=False): "xy",
+    ShrunkGaussian(): "x",
+    ShrunkGaussian(shrinkage="held-out"): "xy",
+    CrossFittedCCA(components=2): "xy",
+    GaussianCopula(): "x",
+    GaussianCopula(corrected=False): "xy",
+    LDMI(eps=1e-4): "xy",
+    LogDetEntropy(beta=2.0): "x",
     KozachenkoLeonenko(k=4): "x",
     KSG(k=4): "xy",
     KSG(k=4, algorithm=2): "xy",
+    LocalNonUniformity(k=10): "xy",
+    FrenzelPompe(k=4): "xyz",
+    TotalCorrelation(k=4): "x",
+    Ross(k=3): "xc",
+    Gao(k=4): "xy",
+    Gao(k=3, standardise=False): "xc",
+    KNNDivergence(k=4, norm="euclidean"): "xq",
     KolchinskyTracey(sigma=0.5): "x",
     KolchinskyTracey(sigma=1.0): "xc",
+    Discrete(): "c",
+    Discrete("nsb", symbols=(2, 2)): "cc",
+    Binned(bins=4): "x",
+    Binned(Discrete("chao-shen"), bins=3, rule="mass"): "xc",
+    MatrixRenyi(): "x",
+    MatrixRenyi(alpha=1.0, kernel="cosine"): "xc",
+    MatrixRenyi(alpha=1.01): "xy",
+    DiffusionEntropy(): "x",
+    HSIC(): "xy",
+    CKA(): "xy",
+    CKA(kernel="gaussian", unbiased=False): "xc",
     ProbeInformation(): "xc",
     InfoNCE(seeds=1, steps=5): "xy",
     MINE(seeds=1, steps=5): "xy",
     Subsampled(KSG(k=3), parts=3): "xy",
     Permuted(Gaussian(), times=3): "xy",
     Projected(KSG(k=3), dims=2): "xy",
+    Sliced(Gaussian(), slices=4): "xy",
+    Copula(Gaussian()): "xy",
+    ThreeEntropies(Gaussian()): "xy",
+    Extrapolated(Gaussian(), gammas=5): "xy",
 }
 CASES = [pytest.param(e, kind, id=f"{e!r}-{kind}") for e, kind in CONTRACT.items()]
+CONTINUOUS = [case for case in CASES if case.values[1][0] != "c"]  # labels have their own guards
 
 
 def samples(kind: str, n: int = 240) -> list[np.ndarray]:
     rng = np.random.default_rng(0)
     x = rng.standard_normal((n, 3))
     made = {"x": x, "y": x + rng.standard_normal((n, 3)), "c": (x[:, 0] > 0).astype(np.int64)}
+    made["z"], made["q"] = x + rng.standard_normal((n, 3)), rng.standard_normal((n, 3))
     return [made[name] for name in kind]
 
 
@@ -71,7 +126,7 @@ def test_returns_an_estimate_that_names_its_method(estimator, kind):
     assert type(e.value) is float
     assert parse(e.method) == estimator
     assert e.n <= 240
-    assert e.unit == "nats"
+    assert e.unit == ("1" if isinstance(estimator, (HSIC, CKA)) else "nats")  # two are pure numbers
     assert all(type(v) is float for v in e.diagnostics.values())
     assert e.ceiling is None or e.value <= e.ceiling + 1e-9
 
@@ -117,7 +172,7 @@ def test_deterministic_and_global_streams_untouched(estimator, kind):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-@pytest.mark.parametrize(("estimator", "kind"), CASES)
+@pytest.mark.parametrize(("estimator", "kind"), CONTINUOUS)
 def test_nan_and_inf_are_errors_that_name_the_argument(estimator, kind, bad):
     arrays = samples(kind)
     arrays[0][7, 1] = bad
@@ -125,7 +180,7 @@ def test_nan_and_inf_are_errors_that_name_the_argument(estimator, kind, bad):
         estimator(*arrays)
 
 
-@pytest.mark.parametrize(("estimator", "kind"), [c for c in CASES if len(c.values[1]) == 2])
+@pytest.mark.parametrize(("estimator", "kind"), [c for c in CONTINUOUS if c.values[1] in ("xy", "xc")])
 def test_unequal_n_names_both_shapes(estimator, kind):
     x, y = samples(kind)
     with pytest.raises(ValueError, match=r"\(240, 3\).*\(239"):
@@ -138,7 +193,7 @@ def test_too_few_samples(estimator, kind):
         estimator(*(x[:3] for x in samples(kind)))
 
 
-@pytest.mark.parametrize(("estimator", "kind"), CASES)
+@pytest.mark.parametrize(("estimator", "kind"), CONTINUOUS)
 def test_constant_samples(estimator, kind):
     arrays = samples(kind)
     arrays[0] = np.ones_like(arrays[0])
@@ -149,7 +204,7 @@ def test_constant_samples(estimator, kind):
         estimator(*arrays)
 
 
-@pytest.mark.parametrize(("estimator", "kind"), CASES)
+@pytest.mark.parametrize(("estimator", "kind"), CONTINUOUS)
 def test_wrong_kinds_of_argument(estimator, kind):
     arrays = samples(kind)
     with pytest.raises(TypeError, match=r"numpy|array|tensor"):

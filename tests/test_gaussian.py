@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.stats import multivariate_normal, wishart
 
-from estimators import Gaussian
+from estimators import Gaussian, _covariance
 from estimators import gaussian as G
 
 
@@ -183,9 +183,9 @@ def test_the_fast_factor_and_the_decomposition_agree(rng, monkeypatch):
     y = x[:, :5] + rng.standard_normal((300, 5))
     fast = (Gaussian()(x).value, Gaussian()(x, y).value)
     taken = []
-    monkeypatch.setattr(G, "_cholesky", lambda z: taken.append(z))
+    monkeypatch.setattr(_covariance, "cholesky", lambda z: taken.append(z))
     assert fast == pytest.approx((Gaussian()(x).value, Gaussian()(x, y).value), abs=1e-9)
-    assert len(taken) == 3
+    assert len(taken) == 5  # one for the entropy; two for the correlations and two for the kurtosis
 
 
 @pytest.mark.parametrize("noise", [1e-2, 1e-4, 1e-6])
@@ -237,3 +237,163 @@ def test_too_few_samples_name_the_mend(rng):
         Gaussian()(rng.standard_normal((9, 4)), rng.standard_normal((9, 4)))
     with pytest.raises(ValueError, match=r"\(5, 5\)"):
         Gaussian()(rng.standard_normal((5, 5)))
+
+
+# -- conditional mutual information --------------------------------------------------------------------------
+
+
+def random_covariance(d: int, seed: int) -> np.ndarray:
+    return wishart(df=d + 3, scale=np.eye(d), seed=seed).rvs()
+
+
+@pytest.mark.parametrize("make", [np.asarray, torch.as_tensor])
+@pytest.mark.parametrize("rho", [0.0, 0.4, -0.8])
+def test_conditional_information_of_a_trivariate_normal(make, rho):
+    """-1/2 log(1 - partial correlation^2): X = Z + U, Y = Z + V with corr(U, V) = rho."""
+    cov = np.array([[2.0, 1 + rho, 1.0], [1 + rho, 2.0, 1.0], [1.0, 1.0, 1.0]])
+    assert float(G.conditional_mutual_information(make(cov), 1, 1)) == pytest.approx(
+        -0.5 * math.log1p(-(rho**2)), abs=1e-12
+    )
+
+
+def test_chain_rule_of_covariances():
+    cov = random_covariance(9, 4)  # X: 2, Y: 3, Z: 4
+    order = [0, 1, 5, 6, 7, 8]
+    xz = cov[np.ix_(order, order)]
+    left = G.mutual_information(cov, 2)
+    right = G.mutual_information(xz, 2) + G.conditional_mutual_information(cov, 2, 3)
+    assert left == pytest.approx(right, abs=1e-12)
+
+
+def test_gradient_of_conditional_information():
+    cov = torch.as_tensor(random_covariance(4, 5)).requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda c: G.conditional_mutual_information((c + c.T) / 2, 1, 2), cov, eps=1e-5, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("split", [(0, 1), (1, 0), (2, 1), (1, 2)])
+def test_a_split_in_three_must_leave_something_for_each(split):
+    with pytest.raises(ValueError, match="in three"):
+        G.conditional_mutual_information(np.eye(3), *split)
+
+
+@pytest.mark.parametrize("corrected", [True, False])
+@pytest.mark.parametrize("dims", [(1, 1, 1), (3, 2, 5)])
+def test_chain_rule_of_estimates_is_exact(corrected, dims):
+    """I(X; Y,Z) = I(X;Z) + I(X;Y|Z), and the corrections obey it as well."""
+    dx, dy, _ = dims
+    s = sample(random_covariance(sum(dims), 6), 60, 6)
+    x, y, z = np.split(s, [dx, dx + dy], axis=1)
+    g = Gaussian(corrected)
+    joint = g(x, np.column_stack([y, z])).value
+    assert joint == pytest.approx(g(x, z).value + g(x, y, z).value, abs=1e-10)
+
+
+def test_plug_in_conditional_information_is_that_of_the_sample_covariance(rng):
+    s = rng.standard_normal((80, 7)) @ rng.standard_normal((7, 7))
+    plug_in = Gaussian(corrected=False)(s[:, :2], s[:, 2:4], s[:, 4:]).value
+    assert plug_in == pytest.approx(G.conditional_mutual_information(np.cov(s.T), 2, 2), abs=1e-9)
+
+
+@pytest.mark.parametrize(("dx", "dy", "dz", "n"), [(1, 1, 1, 30), (4, 3, 12, 60)])
+@pytest.mark.parametrize("rho", [0.0, 0.6])
+def test_corrected_conditional_information_is_unbiased(dx, dy, dz, n, rho):
+    """X and Y share Z, and beside it `rho` in every pair of coordinates."""
+    rng = np.random.default_rng(7)
+    estimates = []
+    for _ in range(200):
+        z = rng.standard_normal((n, dz))
+        u, v = rng.standard_normal((n, dx)), rng.standard_normal((n, dy))
+        k = min(dx, dy)
+        v[:, :k] = rho * u[:, :k] + math.sqrt(1 - rho**2) * v[:, :k]
+        common = z.sum(axis=1, keepdims=True)
+        estimates.append(Gaussian()(u + common, v - common, z))
+    values = np.array([e.value for e in estimates])
+    truth = -0.5 * min(dx, dy) * math.log1p(-(rho**2))
+    assert abs(values.mean() - truth) <= 4 * values.std(ddof=1) / math.sqrt(200)
+    assert np.mean([e.stderr for e in estimates]) == pytest.approx(values.std(ddof=1), rel=0.25)
+    assert estimates[0].quantity == "I(X;Y|Z)"
+
+
+def test_conditional_information_is_invariant_and_symmetric(rng):
+    x, y, z = rng.standard_normal((3, 200, 3))
+    x, y = x + z, y + z
+    a, b, c = rng.standard_normal((3, 3, 3))
+    value = Gaussian()(x, y, z).value
+    assert Gaussian()(y, x, z).value == pytest.approx(value, abs=1e-12)
+    assert Gaussian()(x @ a, y @ b, z @ c).value == pytest.approx(value, abs=1e-9)
+    assert Gaussian()(x + z @ a, y * 1e9, z * 1e-9).value == pytest.approx(value, abs=1e-7)
+    tensors = (torch.as_tensor(s) for s in (x, y, z))
+    assert Gaussian()(*tensors).value == pytest.approx(value, abs=1e-12)
+
+
+def test_what_z_determines_shares_nothing_given_z(rng):
+    z, y = rng.standard_normal((2, 100, 2))
+    e = Gaussian()(z @ np.array([[1.0, 2.0], [0.5, -1.0]]), y + z, z)
+    assert e.value == 0
+    assert e.stderr is None
+    assert "rank-deficient" in e.flags
+
+
+def test_conditional_degenerate_input(rng):
+    x, y, z = rng.standard_normal((3, 100, 2))
+    assert Gaussian()(x, x, z).value == math.inf
+    assert "saturated" in Gaussian()(x, x + z, z).flags
+    doubled = Gaussian()(x, y, np.column_stack([z, z]))
+    assert doubled.value == pytest.approx(Gaussian()(x, y, z).value, abs=1e-9)
+    assert "rank-deficient" in doubled.flags
+    assert "heavy-tails" in Gaussian()(x, y, rng.standard_normal((100, 1)) ** 9).flags
+    with pytest.raises(ValueError, match=r"x, y and z of shapes \(7, 2\), \(7, 2\), \(7, 2\)"):
+        Gaussian()(x[:7], y[:7], z[:7])
+    with pytest.raises(ValueError, match=r"z of shape .* all columns are constant"):
+        Gaussian()(x, y, np.ones((100, 2)))
+    with pytest.raises(ValueError, match=r"x has shape \(100, 2\) and z has shape \(99, 2\)"):
+        Gaussian()(x, y, z[1:])
+    with pytest.raises(TypeError, match="z was given without y"):
+        Gaussian()(x, None, z)
+
+
+# -- what the diagnostics say --------------------------------------------------------------------------------
+
+
+def test_effective_ranks_count_directions(rng):
+    """k equal eigenvalues have a participation ratio of k; the sample adds noise of order d / n."""
+    t = rng.standard_normal((5000, 4))
+    q, _ = np.linalg.qr(rng.standard_normal((16, 16)))
+    hadamard = (
+        np.kron(np.kron([[1, 1], [1, -1]], [[1, 1], [1, -1]]), [[1, 1], [1, -1]])[:4] / 2
+    )  # equal column sizes
+    x, y = t @ hadamard + 1e-3 * rng.standard_normal((5000, 8)), rng.standard_normal((5000, 16)) @ q
+    y[:, :4] += t
+    e = Gaussian()(x, y)
+    assert e.diagnostics["effective_rank_x"] == pytest.approx(4, rel=0.02)
+    assert e.diagnostics["effective_rank_y"] == pytest.approx(16, rel=0.02)
+    assert e.diagnostics["effective_rank_xy"] == pytest.approx(4, rel=0.05)
+    assert e.diagnostics["shared_directions"] == 4
+
+
+def test_independent_data_share_no_direction_above_chance(rng):
+    """The largest of 20 correlations fluctuates about the edge, so that one is above it in fewer than every other draw."""
+    counts = [
+        Gaussian()(*rng.standard_normal((2, 600, 20))).diagnostics["shared_directions"] for _ in range(20)
+    ]
+    assert max(counts) <= 1
+    assert np.mean(counts) < 0.5
+
+
+def test_multivariate_kurtosis_is_one_for_gaussian_data_only(rng):
+    n, d = 2000, 6
+    x, y = rng.standard_normal((2, n, d))
+    e = Gaussian()(x @ rng.standard_normal((d, d)), y)
+    sd = math.sqrt(8 / (n * d * (d + 2)))
+    assert abs(e.diagnostics["kurtosis_x"] - 1) <= 4 * sd
+    t = x[:, :2]
+    bent = Gaussian()(np.column_stack([t, t**2, np.sin(t)]) + 0.01 * y, y)
+    assert bent.diagnostics["kurtosis_x"] - 1 > 20 * sd
+
+
+def test_the_plug_in_value_is_flagged_where_it_is_mostly_bias(rng):
+    x, y = rng.standard_normal((2, 2000, 64))
+    assert "large-correction" in Gaussian(corrected=False)(x, y).flags
+    assert "large-correction" not in Gaussian(corrected=False)(x[:, :1], x[:, :1] + y[:, :1]).flags

@@ -172,15 +172,131 @@ def test_unknown_layers_are_refused_before_training():
         watch(Net(), probe=probe(), layers={"z": "projecter"})
 
 
-def test_a_layer_called_twice_is_an_error_row_and_training_goes_on():
+def test_what_cannot_be_recorded_is_said_before_training():
     class Twice(Net):
         def forward(self, x):
             return self.projector(self.backbone(x)) + self.projector(self.backbone(-x))
 
-    monitor = watch(Twice(), probe=probe(), layers=["projector"], measure=[RankMe()])
-    monitor.step(0)
+    with pytest.raises(RuntimeError, match="called 2 times"):
+        watch(Twice(), probe=probe(), layers=["projector"])
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        watch(Net(), probe=torch.randn(20, 5))
+
+
+def test_a_probe_pass_that_fails_later_is_an_error_row_and_training_goes_on(caplog):
+    model = Net()
+    monitor = watch(model, probe=probe(), layers=["projector"], measure=[RankMe()], when=every(1))
+    model.projector = torch.nn.Linear(7, 4)  # the user breaks the model after attaching
+    monitor.step()
     (row,) = monitor.trajectory.rows
-    assert "called 2 times" in row.error
+    assert row.value is None
+    assert "shapes" in row.error
+    assert "probe pass failed" in caplog.text
+
+
+def test_auto_layers_skip_what_returns_no_tensor():
+    class Dict(Net):
+        def forward(self, x):
+            return {"z": super().forward(x)}
+
+    assert [tap.layer for tap in watch(Dict(), probe=probe()).taps] == ["backbone", "projector"]
+
+    class Nothing(nn.Module):
+        def forward(self, x):
+            return (x,)
+
+    with pytest.raises(ValueError, match="name them"):
+        watch(Nothing(), probe=probe())
+
+
+@pytest.mark.parametrize(
+    "made", [np.random.default_rng(0).standard_normal((40, 6)), torch.randn(40, 6).half()]
+)
+def test_a_probe_of_another_precision_is_cast_to_the_models(made):
+    monitor = watch(Net(), probe=made, measure=[RankMe()], layers=["projector"])
+    monitor.step(0)
+    assert monitor.trajectory.rows[0].error is None
+
+
+def test_buffers_that_move_in_eval_mode_are_put_back():
+    class Counting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(6, 3)
+            self.register_buffer("calls", torch.zeros(()))
+            self.register_buffer("replaced", torch.zeros(2))
+
+        def forward(self, x):
+            self.calls += 1
+            self.replaced = self.replaced + 1
+            return self.linear(x)
+
+    model = Counting()
+    before = model.replaced
+    watch(model, probe=probe(), measure=[RankMe()], layers=["linear"]).step(0)
+    assert model.calls == 0
+    assert model.replaced is before
+    assert torch.equal(before, torch.zeros(2))
+
+
+def test_a_shuffling_loader_as_probe_leaves_the_streams_alone():
+    dataset = torch.utils.data.TensorDataset(torch.randn(64, 6))
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    watch(
+        Net(), probe=torch.utils.data.DataLoader(dataset, batch_size=8, shuffle=True), when=lambda step: False
+    )
+    # `Net()` draws its weights; the same draws without watching:
+    after = torch.rand(2)
+    torch.manual_seed(3)
+    Net()
+    assert torch.equal(after, torch.rand(2))
+    assert expected.shape == after.shape
+
+
+def test_a_measure_cannot_change_what_the_next_one_sees():
+    def vandal(activations):
+        activations.z[:] = 0
+        return 0.0
+
+    rows = train(
+        {"probe": probe(), "measure": [vandal, RankMe()], "layers": ["projector"], "when": at((1,))}
+    )[2]
+    assert "read-only" in rows.rows[0].error
+    assert rows.rows[1].value > 1
+
+
+def test_disagreeing_estimates_are_flagged():
+    def claim(value, bound="none", method="a"):
+        def measure(activations):
+            return Estimate(value=value, quantity="I(Z;Z')", n=9, method=method, bound=bound, stderr=0.1)
+
+        return measure
+
+    def flags(*measures):
+        rows = train(
+            {"probe": probe(), "measure": list(measures), "layers": ["projector"], "when": at((1,))}
+        )[2]
+        return [r.flags for r in rows]
+
+    assert flags(claim(2.0), claim(9.0, method="b")) == [("disagreement",)] * 2
+    assert flags(claim(2.0), claim(2.9, method="b")) == [(), ()]
+    assert flags(claim(2.0, "lower"), claim(9.0, method="b")) == [
+        (),
+        (),
+    ]  # a lower bound below is no contradiction
+    assert flags(claim(9.0, "lower"), claim(2.0, method="b")) == [("disagreement",)] * 2
+
+
+def test_text_names_measures_and_schedules():
+    monitor = watch(
+        Net(), probe=probe(), measure=["RankMe()", "ViewInformation(Gaussian())"], when="every(5)"
+    )
+    assert monitor.measures == (RankMe(), ViewInformation())
+    assert monitor.when == every(5)
+    with pytest.raises(ValueError, match="did you mean RankMe"):
+        watch(Net(), probe=probe(), measure=["RankMee()"])
 
 
 def test_out_is_appended_and_never_overwritten(tmp_path):
@@ -188,14 +304,17 @@ def test_out_is_appended_and_never_overwritten(tmp_path):
     model = Net()
     with watch(model, out=tmp_path / "a", **options) as monitor:
         monitor.step()
-    with pytest.raises(FileExistsError, match="resume=True"):
+    with pytest.raises(FileExistsError, match="resume=step"):
         watch(model, out=tmp_path / "a", **options)
     with watch(model, out=tmp_path / "a", resume=True, **options) as monitor:
         monitor.step()
     loaded = Trajectory.load(tmp_path / "a")
     assert [r.step for r in loaded] == [0, 1, 2]
     assert {r.run for r in loaded} == {"a"}
-    monitor.cut(0)
+    with open(tmp_path / "a" / "trajectory.jsonl", "a") as file:
+        file.write('{"torn')  # killed while writing: the last step is not whole
+    assert {r.step for r in watch(model, out=tmp_path / "a", resume=True, **options).trajectory} == {0, 1}
+    assert {r.step for r in watch(model, out=tmp_path / "a", resume=0, **options).trajectory} == {0}
     assert [r.step for r in Trajectory.load(tmp_path / "a")] == [0]
 
 
@@ -264,6 +383,11 @@ def test_probe_sets_from_arrays_data_sets_and_loaders_agree():
     ("make", "error", "message"),
     [
         (lambda: ProbeSet.of(3), TypeError, "ProbeSet, an array"),
+        (lambda: ProbeSet.of(torch.zeros(4, 2), y=np.array([0.1, 0.9, 0.5, 0.2])), TypeError, "integers"),
+        (lambda: ProbeSet.of(torch.zeros(4, 2), y=np.zeros(40, int)), ValueError, "same n"),
+        (lambda: ProbeSet.of([torch.zeros(4, 2)], y=np.zeros(4, int)), ValueError, "y is for arrays"),
+        (lambda: ProbeSet.of([{"image": torch.zeros(4, 2)}]), TypeError, r"a dict with keys \['image'\]"),
+        (lambda: ProbeSet.of(np.ma.masked_equal(np.eye(4), 0)), TypeError, "masked"),
         (lambda: ProbeSet.of([]), ValueError, "empty"),
         (lambda: ProbeSet(x=torch.zeros(1, 2)), ValueError, "at least 2"),
         (lambda: ProbeSet(x=torch.zeros(4, 2), y=torch.zeros(3).long()), ValueError, r"\(3,\).*\(4, 2\)"),

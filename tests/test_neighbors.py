@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,12 @@ import torch
 from reference_neighbors import distances, joint_distances, kozachenko_leonenko, ksg
 from scipy.special import psi
 
-from estimators import parse
-from estimators.neighbors import KSG, KozachenkoLeonenko, _count, _nearest, _path
+from estimators import Estimate, _search, _search_torch, parse
+from estimators._search import _grid, _products, nearest_and_counts
+from estimators._search import count as _count
+from estimators._search import fastest as _path
+from estimators._search import nearest as _nearest
+from estimators.neighbors import KSG, KozachenkoLeonenko
 
 NAMES = {"KSG": KSG, "KozachenkoLeonenko": KozachenkoLeonenko}
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,7 +45,7 @@ def equicorrelated(d: int, n: int, seed: int) -> tuple[np.ndarray, float]:
 
 
 @pytest.mark.parametrize("norm", ["max", "euclidean"])
-@pytest.mark.parametrize("path", ["tree", "brute"])
+@pytest.mark.parametrize("path", ["tree", "filter", "brute"])
 @pytest.mark.parametrize(
     ("n", "d", "split", "k"), [(0, 2, 1, 3), (0, 5, 2, 1), (0, 11, 11, 4), (5, 1, 1, 4), (66, 3, 1, 2)]
 )
@@ -56,7 +61,10 @@ def test_kernel_twin_nearest(path: str, norm: str, n: int, d: int, split: int, k
 
 
 @pytest.mark.parametrize("norm", ["max", "euclidean"])
-@pytest.mark.parametrize(("path", "d"), [("line", 1), ("tree", 1), ("tree", 4), ("brute", 1), ("brute", 7)])
+@pytest.mark.parametrize(
+    ("path", "d"),
+    [("line", 1), ("tree", 1), ("tree", 4), ("brute", 1), ("brute", 7), ("filter", 1), ("filter", 7)],
+)
 def test_kernel_twin_count(path: str, d: int, norm: str) -> None:
     if path == "line" and norm == "euclidean":
         pytest.skip("on a line the two norms are one")
@@ -78,7 +86,7 @@ def test_kernel_twin_count(path: str, d: int, norm: str) -> None:
     np.testing.assert_array_equal(_count(x, radius, norm == "euclidean", path=path), counts)
 
 
-@pytest.mark.parametrize("path", ["tree", "brute"])
+@pytest.mark.parametrize("path", ["tree", "filter", "brute"])
 def test_kernel_twin_repeated_points_are_neighbours_at_distance_zero(path: str) -> None:
     x = np.repeat(np.random.default_rng(0).integers(0, 3, (N_TWIN // 6, 2)).astype(float), 6, axis=0)
     distance, index = _nearest(x, 3, 1, False, path=path)
@@ -149,32 +157,90 @@ def test_two_processes_on_a_cold_cache(tmp_path: Path) -> None:
 def test_kernels_release_the_lock_and_keep_to_exact_arithmetic() -> None:
     if os.environ.get("NUMBA_DISABLE_JIT") == "1":
         pytest.skip("nothing is compiled")
-    from estimators._kernels import brute, line, tree
+    from estimators._kernels import line, pairs, tree
 
-    for kernel in (tree.build, tree.nearest, tree.count, line.count, brute.nearest, brute.count):
+    for kernel in (
+        tree.build,
+        tree.nearest,
+        tree.count,
+        line.count,
+        pairs.largest,
+        pairs.squared,
+        pairs.nearest,
+        pairs.count,
+    ):
         options = kernel.targetoptions
         assert options["nogil"]
         assert not options.get("fastmath")
         assert not options.get("parallel")
 
 
-def test_path_by_dimension() -> None:
-    assert [_path(1000, d) for d in (2, 10, 11, 16)] == ["tree", "tree", "brute", "brute"]
-    assert [_path(50_000, d) for d in (11, 15, 16)] == ["tree", "tree", "brute"]
+def test_path_by_dimension_and_number() -> None:
+    assert [_path(1000, d) for d in (2, 4, 5, 6, 16)] == ["tree", "tree", "filter", "filter", "filter"]
+    assert [_path(50_000, d) for d in (6, 10, 11)] == ["tree", "tree", "filter"]
 
 
 @pytest.mark.parametrize("d", [1, 3, 8])
 @pytest.mark.parametrize("norm", ["max", "euclidean"])
-def test_tree_and_brute_force_agree_on_many_leaves(d: int, norm: str) -> None:
+def test_all_searches_agree_on_many_leaves(d: int, norm: str) -> None:
     x = np.random.default_rng(d).standard_normal((3000, d))
     x[:100] = np.round(x[:100], 1)
     euclidean = norm == "euclidean"
-    tree, brute = (_nearest(x, 4, d, euclidean, path=path)[0] for path in ("tree", "brute"))
+    tree, brute, quick = (_nearest(x, 4, d, euclidean, path=path)[0] for path in ("tree", "brute", "filter"))
     np.testing.assert_array_equal(tree, brute)
+    np.testing.assert_array_equal(quick, brute)
     radius = tree[:, -1] * 3
-    np.testing.assert_array_equal(
-        _count(x, radius, euclidean, path="tree"), _count(x, radius, euclidean, path="brute")
-    )
+    counts = _count(x, radius, euclidean, path="tree")
+    for path in ("brute", "filter"):
+        np.testing.assert_array_equal(_count(x, radius, euclidean, path=path), counts)
+
+
+HARD = {
+    "gaussian": lambda z: z,
+    "outliers": lambda z: z**9,
+    "clusters": lambda z: np.sign(z[:, :1]) + 1e-7 * z,
+    "scales": lambda z: z * 10.0 ** -np.arange(z.shape[1]),
+    "tiny": lambda z: z * 1e-26,  # squares underflow in float32
+    "line": lambda z: z[:, :1] + 1e-9 * z,
+}
+
+
+@pytest.mark.parametrize("euclidean", [False, True])
+@pytest.mark.parametrize("shape", list(HARD))
+def test_the_tables_of_the_filter_bound_every_distance(shape: str, euclidean: bool) -> None:
+    z = HARD[shape](np.random.default_rng(1).standard_normal((200, 30)))
+    groups = [(0, 10), (10, 30)]
+    tables = (_products if euclidean else _grid)(z, groups)
+    for g, (first, last) in enumerate(groups):
+        table = np.empty((200, 200), tables.slack.dtype)
+        tables.fill(g, 0, 200, table)
+        exact = distances(z[:, first:last], "euclidean" if euclidean else "max")
+        exact = exact**2 if euclidean else exact / tables.unit
+        np.fill_diagonal(exact, 0)
+        lower, slack = table.astype(float), tables.slack.astype(float)
+        assert (lower - tables.below <= exact).all()
+        assert (exact <= lower + slack[:, None] + slack[None]).all()
+        # The bounds are needed: without them the tables are wrong, on either side.
+        if shape == "gaussian":
+            assert not (exact <= lower).all()
+
+
+@pytest.mark.parametrize("euclidean", [False, True])
+@pytest.mark.parametrize("shape", list(HARD))
+def test_the_filter_is_exact_on_hard_data(
+    shape: str, euclidean: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    z = HARD[shape](np.random.default_rng(2).standard_normal((700, 24)))
+    given_up = []
+    monkeypatch.setattr(_search, "_exactly", lambda *a, make=_search._exactly: given_up.append(1) or make(*a))
+    for algorithm in (1, 2):
+        found = nearest_and_counts(z, 4, 7, euclidean, algorithm, path="filter")
+        # In clusters the filter decides nothing, and exact distances take over.
+        assert given_up or shape != "clusters"
+        assert not given_up or shape != "gaussian"
+        for a, b in zip(found, nearest_and_counts(z, 4, 7, euclidean, algorithm, path="brute"), strict=True):
+            np.testing.assert_array_equal(a, b)
+        given_up.clear()
 
 
 @pytest.mark.parametrize(("n", "dx"), [(3000, 1), (3000, 3), (600, 12)])
@@ -182,6 +248,18 @@ def test_result_does_not_depend_on_the_number_of_workers(n: int, dx: int) -> Non
     x, y = gaussian_pair(0.6, n, 1, dx)
     assert KSG(workers=3)(x, y) == KSG()(x, y)
     assert KozachenkoLeonenko(workers=2)(x) == KozachenkoLeonenko()(x)
+
+
+@pytest.mark.parametrize("norm", ["max", "euclidean"])
+def test_memory_holds_no_square_of_the_samples(norm: str) -> None:
+    n = 6000
+    x, y = gaussian_pair(0.5, n, 1, 8)
+    KSG(norm=norm)(x[:300], y[:300])
+    tracemalloc.start()
+    KSG(norm=norm)(x, y)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < n * n  # one byte per pair would be more
 
 
 # ---------------------------------------------------------------- closed forms
@@ -321,6 +399,60 @@ def test_torch_and_strided_input_give_the_numpy_result() -> None:
     assert KSG()(torch.from_numpy(x), torch.from_numpy(y).requires_grad_()) == expected
     assert KSG()(np.asfortranarray(x), np.repeat(y, 2, axis=0)[::2]) == expected
     assert KozachenkoLeonenko()(torch.from_numpy(x)) == KozachenkoLeonenko()(x)
+
+
+DEVICES = [
+    "cpu",
+    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")),
+]
+
+
+def measured_by_torch(estimator: KSG | KozachenkoLeonenko, device: str, *arrays: np.ndarray) -> Estimate:
+    tensors = [torch.as_tensor(a, dtype=torch.float64, device=device) for a in arrays]
+    # A tensor on the CPU is taken by the compiled kernels; the chunked search is one step further in.
+    return estimator._measure(*tensors) if device == "cpu" else estimator(*tensors)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("norm", ["max", "euclidean"])
+@pytest.mark.parametrize(("n", "d"), [(500, 1), (500, 3), (300, 9)])
+def test_torch_search_gives_the_same_estimate(
+    device: str, norm: str, n: int, d: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("estimators._search_torch._CELLS", 64 * n)  # several blocks, the last one short
+    x, y = gaussian_pair(0.7, n, 3, d)
+    rounded = np.round(x, 1), np.round(y, 1)
+    for settings in ({"algorithm": 1}, {"algorithm": 2}, {"standardise": False}):
+        estimator = KSG(norm=norm, **settings)
+        for pair in ((x * 5, y), rounded):
+            expected, found = estimator(*pair), measured_by_torch(estimator, device, *pair)
+            assert found.value == pytest.approx(expected.value, abs=1e-9)
+            assert (found.flags, found.ceiling) == (expected.flags, expected.ceiling)
+            assert found.diagnostics == pytest.approx(expected.diagnostics, abs=1e-9)
+    estimator = KozachenkoLeonenko(norm=norm)
+    expected, found = estimator(x * 5), measured_by_torch(estimator, device, x * 5)
+    assert found.value == pytest.approx(expected.value, abs=1e-9)
+    assert found.flags == expected.flags
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_two_devices_are_refused() -> None:
+    x, y = gaussian_pair(0.5, 50, 2)
+    with pytest.raises(TypeError, match="bring both to one device"):
+        KSG()(torch.as_tensor(x, device="cuda"), y)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("euclidean", [False, True])
+def test_torch_search_kernels_agree_to_the_last_bit(device: str, euclidean: bool) -> None:
+    z = np.random.default_rng(5).standard_normal((400, 5))
+    tensor = torch.as_tensor(z, device=device)
+    for algorithm in (1, 2):
+        expected = nearest_and_counts(z, 3, 2, euclidean, algorithm)
+        for a, b in zip(
+            _search_torch.nearest_and_counts(tensor, 3, 2, euclidean, algorithm), expected, strict=True
+        ):
+            np.testing.assert_array_equal(a, b)
 
 
 def test_a_float_vector_is_one_column() -> None:

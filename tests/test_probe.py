@@ -303,3 +303,13 @@ def test_bad_arguments():
 def test_bad_settings(settings):
     with pytest.raises(ValueError, match=next(iter(settings))):
         ProbeInformation(**settings)
+
+
+def test_repeated_rows_are_flagged_because_folds_share_them():
+    """Independent labels, each row ten times: the probe scores what it has seen."""
+    rng = np.random.default_rng(0)
+    x, y = np.repeat(rng.standard_normal((40, 20)), 10, axis=0), np.repeat(rng.integers(0, 2, 40), 10)
+    e = ProbeInformation()(x, y)
+    assert "duplicates" in e.flags
+    assert e.diagnostics["repeats"] == 360
+    assert "duplicates" not in ProbeInformation()(*blobs()).flags

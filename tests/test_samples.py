@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -37,6 +38,31 @@ def test_bad_samples(make, x, error, message):
 def test_a_list_is_refused_with_the_mend():
     with pytest.raises(TypeError, match=r"numpy.asarray\(x\)"):
         as_samples([[1.0], [2.0]])
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (np.ma.masked_less(np.ones((3, 2)), 0), "masked array"),
+        (pd.DataFrame({"a": [1.0, 2.0]}), r"got DataFrame; convert it with numpy.asarray\(x\)"),
+        (np.array([[{}], [{}]], dtype=object), "real numbers"),
+        (3.0, "got float"),
+    ],
+)
+def test_what_is_no_array_of_numbers_names_the_mend(x, message):
+    with pytest.raises(TypeError, match=message):
+        as_samples(x)
+
+
+def test_bfloat16_is_measured_in_float64():
+    x = torch.randn(5, 2).bfloat16()
+    np.testing.assert_array_equal(as_numpy(x), x.double().numpy())
+
+
+def test_numpy_and_torch_are_not_mixed():
+    with pytest.raises(TypeError, match="both as numpy arrays or both as torch tensors"):
+        paired(np.zeros((3, 1)), torch.zeros(3, 1))
+    paired(np.zeros((3, 1)), torch.zeros(3, dtype=torch.int64))  # labels may come from anywhere
 
 
 class _OnAnotherDevice(torch.Tensor):

@@ -124,8 +124,8 @@ def test_a_run_is_a_function_of_its_seed_and_disturbs_no_random_state(unbroken) 
 
 def test_monitor_and_online_probe_leave_training_bit_identical(unbroken) -> None:
     class Rude(TinyMonitor):
-        def step(self, global_step, scalars=None) -> None:
-            super().step(global_step, scalars)
+        def step(self, global_step, scalars=None, epoch=None) -> None:
+            super().step(global_step, scalars, epoch)
             self.method.zero_grad()  # gradients are done with when the monitor comes
 
     plain, watched = tiny_method(), tiny_method()
@@ -212,8 +212,8 @@ class Interrupted(TinyMonitor):
 
     at = 15
 
-    def step(self, global_step, scalars=None) -> None:
-        super().step(global_step, scalars)
+    def step(self, global_step, scalars=None, epoch=None) -> None:
+        super().step(global_step, scalars, epoch)
         if global_step == self.at:
             raise Stop
 

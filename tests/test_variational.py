@@ -590,3 +590,10 @@ def test_bad_arguments():
 def test_bad_settings(estimator, settings):
     with pytest.raises(ValueError, match=next(iter(settings))):
         estimator(**settings)
+
+
+def test_repeated_pairs_are_flagged_because_the_parts_share_them():
+    rng = np.random.default_rng(0)
+    x, y = np.repeat(rng.standard_normal((2, 60, 3)), 10, axis=1)
+    assert "duplicates" in InfoNCE(seeds=1, steps=5)(x, y).flags
+    assert "duplicates" not in InfoNCE(seeds=1, steps=5)(*rng.standard_normal((2, 600, 3))).flags

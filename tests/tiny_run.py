@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from infossl.data import ImageData, generator
 from infossl.data.augment import Compose, Gain, Noise
@@ -49,11 +49,13 @@ class TinyMonitor:
     def due(self, step: int) -> bool:
         return step % 3 == 0
 
-    def step(self, global_step: int, scalars: Mapping[str, Tensor] | None = None) -> None:
+    def step(
+        self, global_step: int, scalars: Mapping[str, Any] | None = None, epoch: float | None = None
+    ) -> None:
         self.measured += 1
         size = sum(float(p.detach().square().sum()) for p in self.method.parameters())
         numbers = {"size": size, "measured": float(self.measured)} | {
-            k: float(v) for k, v in (scalars or {}).items()
+            k: float(getattr(v, "value", v)) for k, v in (scalars or {}).items()
         }
         self.trajectory.append(
             [Row(step=global_step, layer="loss", quantity=k, value=v) for k, v in numbers.items()]

@@ -17,12 +17,15 @@ __all__ = ["build", "count", "nearest"]
 
 
 @njit(nogil=True, cache=True)
-def build(points, order, low, high, depth):
-    """Permutes `points: (d, n)` and `order: (n,)` into leaf order; fills the boxes `(2**(depth + 1), d)`."""
+def build(points, order, low, high, depth, root, first, last):
+    """Permutes `points: (d, n)` and `order: (n,)` into leaf order; fills the boxes `(2**(depth + 1), d)`.
+
+    Does so on the levels `first` (that of node `root`) to `last`, excluded, of the subtree below `root`.
+    """
     d, n = points.shape
-    for level in range(depth + 1):
-        for i in range(1 << level):
-            node = (1 << level) + i
+    for level in range(first, last):
+        for node in range(root << (level - first), (root + 1) << (level - first)):
+            i = node - (1 << level)
             start = (i * n) >> level
             stop = ((i + 1) * n) >> level
             widest = 0

@@ -141,13 +141,13 @@ def _figure(runs: dict[str, list[Trajectory]], path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.4 * len(runs), 4.4), layout="constrained")
+    figure = Figure(figsize=(7.2 * len(runs), 4.8), layout="constrained")
     FigureCanvasAgg(figure)
-    for axes, (objective, trajectories) in zip(
-        figure.subplots(1, len(runs), squeeze=False)[0], runs.items(), strict=True
+    for part, (objective, trajectories) in zip(
+        figure.subfigures(1, len(runs), squeeze=False)[0], runs.items(), strict=True
     ):
-        curves(trajectories, "I(Z;Y)", ax=axes)
-        axes.set_title(f"{objective}: I(Z;Y) on cluttered digits", loc="left", fontweight="bold")
+        part.suptitle(f"{objective} on cluttered digits", fontweight="bold")
+        curves(trajectories, "I(Z;Y)", ax=part.subplots())
     figure.savefig(path, dpi=120, metadata={"Software": None})
 
 

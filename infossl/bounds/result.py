@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from infossl.trajectory import atomic_write
+from infossl.trajectory import atomic_write, plain_json
 
 __all__ = ["Assumption", "BoundReport", "Status", "Verdict", "read_bounds", "write_bounds"]
 
@@ -131,7 +131,7 @@ class BoundReport:
     def to_json(self) -> str:
         """One line of JSON with the verdict spelled out; infinities, which JSON lacks, become strings."""
         data = asdict(self) | {"verdict": self.verdict, "slack": self.slack, "vacuous": self.vacuous}
-        return json.dumps(_plain_json(data), allow_nan=False)
+        return json.dumps(plain_json(data), allow_nan=False)
 
     @classmethod
     def from_json(cls, line: str) -> BoundReport:
@@ -196,13 +196,3 @@ def read_bounds(path: str | os.PathLike[str]) -> list[BoundReport]:
         except ValueError as error:
             raise ValueError(f"{path}, line {number} is not a bound report: {error}") from None
     return reports
-
-
-def _plain_json(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, (tuple, list)):
-        return [_plain_json(v) for v in value]
-    if isinstance(value, Mapping):
-        return {k: _plain_json(v) for k, v in value.items()}
-    return value

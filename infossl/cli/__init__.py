@@ -39,6 +39,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"infossl: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("infossl: interrupted; go on with `infossl train --resume RUN`", file=sys.stderr)
+        print("infossl: interrupted; a run goes on with `infossl train --resume RUN`", file=sys.stderr)
         return 130
     return 0

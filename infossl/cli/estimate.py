@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import tyro
 
 import estimators
 from estimators import parse
+from infossl.trajectory import plain_json
 
 __all__ = ["Estimate", "load_array"]
 
@@ -31,6 +33,9 @@ class Estimate:
     with_: Annotated[str, tyro.conf.arg(name="with")] = ""
     """The estimator as text, such as "Subsampled(KSG(k=5))"; by default Gaussian()."""
 
+    continuous: bool = False
+    """Take integer vectors as measurements, not as a discrete variable."""
+
     json: bool = False
     """Print all fields as JSON."""
 
@@ -44,9 +49,13 @@ class Estimate:
                 f"give one file for an entropy or two for a mutual information, not {len(self.arrays)}"
             )
         estimator: Callable[..., estimators.Estimate] = parse(self.with_ or "Gaussian()")
-        estimate = estimator(*(load_array(name) for name in self.arrays))
+        arrays = [load_array(name) for name in self.arrays]
+        if self.continuous:
+            arrays = [array.astype(float) if array.dtype.kind in "biu" else array for array in arrays]
+        _require_arity(estimator, len(arrays))
+        estimate = estimator(*arrays)
         if self.json:
-            print(json.dumps(_finite(estimate.to_dict())))
+            print(json.dumps(plain_json(estimate.to_dict())))
         else:
             print(estimate)
             if self.bits:
@@ -54,6 +63,22 @@ class Estimate:
             for flag in estimate.flags:
                 print(f"  {flag}: {estimators.FLAGS[flag]}")
         return estimate
+
+
+def _require_arity(estimator: Any, given: int) -> None:
+    """Raises `ValueError` where the estimator takes another number of samples, through its wrappers."""
+    if not callable(estimator):
+        raise ValueError(f"{estimator!r} is no estimator; write a call such as 'KSG(k=5)'")
+    inner = estimator
+    while hasattr(inner, "inner"):
+        inner = inner.inner
+    parameters = inspect.signature(inner).parameters.values()
+    samples = [p for p in parameters if p.kind in {p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD}]
+    least = sum(p.default is p.empty for p in samples)
+    if given < least:
+        raise ValueError(f"{estimator!r} measures two samples: give a second file")
+    if given > len(samples):
+        raise ValueError(f"{estimator!r} measures one sample: leave out the second file")
 
 
 def load_array(name: str) -> np.ndarray:
@@ -96,11 +121,3 @@ def _csv(file: Path) -> np.ndarray:
         raise ValueError(f"columns {', '.join(text)} hold text; keep numbers only")
     array = table.to_numpy()
     return array[:, 0] if array.shape[1] == 1 else array
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not np.isfinite(value):
-        return str(value)
-    if isinstance(value, dict):
-        return {k: _finite(v) for k, v in value.items()}
-    return [_finite(v) for v in value] if isinstance(value, (tuple, list)) else value

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import tyro
 
-from infossl.report import write_report
-
 __all__ = ["Report"]
 
 
@@ -23,10 +21,12 @@ class Report:
     """Run folders, each with a trajectory.jsonl."""
 
     out: Path | None = None
-    """Where the report goes; by default into the first run folder."""
+    """Where the report goes; by default into the run folder, or, for several, into the folder that holds the first."""
 
     def run(self) -> Path:
         """Writes the report, prints where it is, and returns the path."""
+        from infossl.report import write_report
+
         page = write_report(self.runs, self.out)
         print(f"report: {page.resolve()}")
         return page

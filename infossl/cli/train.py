@@ -1,34 +1,12 @@
-"""`infossl train --out RUN`: the main job. Train, measure, check, report, into one run folder."""
+"""`infossl train --out RUN`: the settings of the main job. What it does is in `job.py`, loaded when it runs."""
 
 from __future__ import annotations
 
-import json
-import platform
-import shutil
-import subprocess
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import torch
-
-from infossl.bounds import BoundReport, Roles, Sample, check_bounds, write_bounds
-from infossl.data import ImageData
-from infossl.methods import JointEmbedding
-from infossl.monitor import Monitor, watch
-from infossl.recording import log_spaced
-from infossl.report import write_report
-from infossl.training import FitResult, Recipe, fit, recipe
-from infossl.trajectory import Trajectory, atomic_write
-from infossl.undisturbed import undisturbed
-
-__all__ = ["Train", "train"]
-
-# Pairwise measures cost n^2: this keeps "light" within 5 % of the training time of the default run.
-_HELD_OUT = {"light": 500, "full": None}
+__all__ = ["Train"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,197 +54,33 @@ class Train:
     amp: bool = False
     """Autocast the forward pass to bfloat16."""
 
+    def check(self) -> None:
+        """Raises `ValueError` for settings that cannot be meant; called before anything is written."""
+        for name, least in (
+            ("per_decade", 1),
+            ("threads", 1),
+            ("seed", 0),
+            ("steps", 1),
+            ("checkpoint_every", 1),
+        ):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"{name} = {value} must be at least {least}")
+        if (self.out is None) == (self.resume is None):
+            raise ValueError("give either --out RUN for a new run or --resume RUN to go on with one")
+        if self.resume is not None:
+            given = [
+                f.name for f in fields(self) if f.name != "resume" and getattr(self, f.name) != f.default
+            ]
+            if given:
+                raise ValueError(
+                    f"--resume goes on with the settings of {self.resume}; leave out {', '.join(given)}, or start a new run"
+                )
+
     def run(self) -> Path:
         """Runs the job, prints what came out and where the report is, and returns the run folder."""
+        from infossl.cli.job import outcome, train
+
         folder = train(self)
-        print(_outcome(folder))
+        print(outcome(folder))
         return folder
-
-
-def train(config: Train | None = None, /, **settings: Any) -> Path:
-    """Trains, measures, checks and reports; returns the run folder. The same from Python as from the command line.
-
-    Arguments:
-        config: a `Train`; or give its fields by name.
-
-    Raises:
-        ValueError: if neither or both of `out` and `resume` are given, or a setting is wrong.
-        FileExistsError: if `out` exists and `overwrite` is false.
-        FileNotFoundError: if `resume` is no run folder.
-        FloatingPointError: if the loss is not finite; the last checkpoint stands.
-    """
-    config = replace(config, **settings) if config is not None else Train(**settings)
-    if (config.out is None) == (config.resume is None):
-        raise ValueError("give either --out RUN for a new run or --resume RUN to go on with one")
-    folder = Path(config.out or config.resume or "")
-    config = _resumed(config, folder) if config.resume is not None else _started(config, folder)
-    chosen = _recipe(config)
-    data, method = chosen.load(), chosen.build()
-    monitor = _monitor(config, chosen, method, data, folder)
-    with _torch_threads(config.threads):
-        result = fit(method, data, chosen.fit, out=folder, monitor=monitor, resume=config.resume is not None)
-        write_bounds(folder / "bounds.jsonl", _bounds(method, data, result.steps, config.seed))
-    _describe(folder, config, data, monitor, result)
-    write_report(folder)
-    return folder
-
-
-@contextmanager
-def _torch_threads(threads: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _started(config: Train, folder: Path) -> Train:
-    _recipe(config)  # a wrong setting is refused before anything is removed or written
-    if folder.exists() and any(folder.iterdir()):
-        if not config.overwrite:
-            raise FileExistsError(
-                f"{folder} exists: choose another --out, pass --overwrite, or go on with --resume {folder}"
-            )
-        if not (folder / "run.json").exists():
-            raise FileExistsError(f"{folder} holds no run.json, so it is no run of ours and is not removed")
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    settings = {k: v for k, v in asdict(config).items() if k not in {"out", "resume", "overwrite"}}
-    _write_json(folder / "run.json", {"run": folder.resolve().name, "config": settings, **_surroundings()})
-    return config
-
-
-def _resumed(config: Train, folder: Path) -> Train:
-    path = folder / "run.json"
-    if not path.exists():
-        raise FileNotFoundError(f"{folder} is no run folder: it has no run.json")
-    return Train(resume=folder, **json.loads(path.read_text())["config"])
-
-
-def _recipe(config: Train) -> Recipe:
-    chosen = recipe(config.data, config.objective, config.seed)
-    changes: dict[str, Any] = {"amp": config.amp}
-    if config.steps is not None:
-        changes |= {"steps": config.steps, "warmup": min(chosen.fit.warmup, config.steps // 10)}
-    if config.checkpoint_every is not None:
-        changes["checkpoint_every"] = config.checkpoint_every
-    return replace(chosen, fit=replace(chosen.fit, **changes))
-
-
-def _monitor(
-    config: Train, chosen: Recipe, method: JointEmbedding, data: ImageData, folder: Path
-) -> Monitor | None:
-    if config.measure == "none":
-        return None
-    return watch(
-        method,
-        probe=data.probe_set(held_out=_HELD_OUT[config.measure]),
-        measure=config.measure,
-        when=log_spaced(config.per_decade, last=chosen.fit.steps),
-        out=folder,
-        resume=config.resume is not None,
-        seed=config.seed,
-    )
-
-
-def _bounds(method: JointEmbedding, data: ImageData, step: int, seed: int) -> list[BoundReport]:
-    """Bounds for the trained encoder: pool and labelled sample are the training images, errors are on the test images."""
-    probe = data.probe_set()
-    held_out = probe.held_out
-    assert held_out is not None  # what ImageData.probe_set always gives
-    assert probe.views is not None
-    assert probe.y is not None
-    with undisturbed(method):
-        h = method(probe.x)["h"]
-        first, second = (method(probe.views[~held_out, j])["h"] for j in range(2))
-    trained = Sample.of(f"{data.name} train", data.train_x, drawn="at random")
-    roles = Roles(
-        encoder=trained,
-        probe=replace(trained, labels_used=True),
-        pool=trained,
-        evaluation=Sample.of(f"{data.name} test", data.test_x, drawn="at random"),
-    )
-    return check_bounds(
-        h[~held_out],
-        probe.y[~held_out],
-        h[held_out],
-        probe.y[held_out],
-        views=(first, second),
-        view_labels=probe.y[~held_out],
-        roles=roles,
-        step=step,
-        seed=seed,
-    )
-
-
-def _describe(
-    folder: Path, config: Train, data: ImageData, monitor: Monitor | None, result: FitResult
-) -> None:
-    path = folder / "run.json"
-    about = json.loads(path.read_text())
-    about["recipe"] = asdict(_recipe(config))
-    about["measure"] = config.measure
-    about["data"] = {
-        "name": data.name,
-        "hash": data.content_hash,
-        "train": len(data.train_x),
-        "test": len(data.test_x),
-    }
-    about["timing"] = {"train_seconds": result.seconds_training, "measure_seconds": result.seconds_monitor}
-    if monitor is not None:
-        about["probe"] = {"set": repr(monitor.probe), "hash": monitor.probe.content_hash}
-        about["timing"]["by_quantity"] = dict(monitor.overhead().by_quantity)
-        about["timing"]["forward_seconds"] = monitor.overhead().forward_seconds
-        about["timing"]["measurements"] = monitor.overhead().measurements
-    _write_json(path, about)
-
-
-def _surroundings() -> dict[str, Any]:
-    return {
-        "versions": {"python": platform.python_version()}
-        | {name: _version(name) for name in ("infossl", "torch", "numpy", "scipy", "numba", "scikit-learn")},
-        "machine": {"platform": platform.platform(), "threads": torch.get_num_threads()},
-        "commit": _commit(),
-    }
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"
-
-
-def _commit() -> str | None:
-    """The commit of this code where it runs from a checkout."""
-    root = Path(__file__).resolve().parents[2]
-    if not (root / ".git").exists() or shutil.which("git") is None:
-        return None
-    asked = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
-    answer = subprocess.run(asked, capture_output=True, text=True, check=False)
-    return answer.stdout.strip() or None
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    atomic_write(path, (json.dumps(content, indent=2, default=str) + "\n").encode())
-
-
-def _outcome(folder: Path) -> str:
-    """What a reader wants to know first, from the files alone."""
-    lines = []
-    trajectory = Trajectory.load(folder) if (folder / "trajectory.jsonl").exists() else Trajectory()
-    accuracies = trajectory.select(lambda r: r.value is not None, quantity="accuracy(linear)")
-    of_h = sorted(accuracies.select(role="h"), key=lambda r: r.step)
-    pixels = accuracies.select(role="x").rows
-    if of_h and pixels:
-        lines.append(
-            f"linear probe on h: {of_h[-1].value:.1%}  (raw pixels {pixels[0].value:.1%}, untrained encoder "
-            f"{of_h[0].value:.1%}; {of_h[-1].n} held-out images)"
-        )
-    timing = json.loads((folder / "run.json").read_text())["timing"]
-    training, measuring = timing["train_seconds"], timing["measure_seconds"]
-    share = f", {measuring / training:.0%} of training" if training > 0 else ""
-    lines.append(f"training {training:.1f} s, estimators {measuring:.1f} s{share}")
-    lines.append(f"report: {(folder / 'report.html').resolve()}")
-    return "\n".join(lines)

@@ -25,6 +25,7 @@ class LinearAccuracy:
     share of the commonest class. Standard error: binomial.
     """
 
+    quantity = "accuracy(linear)"
     needs = ("labels",)
     channel = ""
     view = "clean"
@@ -49,6 +50,7 @@ class KNNAccuracy:
     k: int = 20
     temperature: float = 0.07
 
+    quantity = "accuracy(kNN)"
     needs = ("labels",)
     channel = ""
     view = "clean"

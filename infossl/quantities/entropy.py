@@ -25,6 +25,7 @@ class RepresentationEntropy:
 
     estimator: Entropy = dataclasses.field(default_factory=Gaussian)
 
+    quantity = "H(Z)"
     needs = ()
     channel = ""
     view = "clean"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy.special import xlogy
+from scipy.special import hyp0f1, xlogy
 
 from estimators import Estimate
 from infossl.activations import Activations
@@ -90,6 +90,7 @@ class RankMe:
         self-supervised representations by their rank*, arXiv 2210.02885, equation 1.
     """
 
+    quantity = "RankMe"
     needs = ()
     channel = ""
     view = "clean"
@@ -119,6 +120,7 @@ class Alignment:
         on the hypersphere*, arXiv 2005.10242.
     """
 
+    quantity = "alignment"
     needs = ("views",)
     channel = repr(Augmentation())
     view = "augmented"
@@ -146,8 +148,8 @@ class Alignment:
 class Uniformity:
     r"""Log of the mean Gaussian potential of unit vectors, \(\log E \exp(-t \|\bar z_i - \bar z_j\|^2)\), i != j.
 
-    0 when all directions agree (collapse). For directions uniform on the sphere at t = 2: -1.58, -3.08, -3.94 in
-    2, 8, 128 dimensions.
+    0 when all directions agree (collapse). The null are directions uniform on the sphere in d dimensions,
+    \(-2t + \log {}_0F_1(; d/2; t^2)\): at t = 2 it is -1.58, -3.08, -3.94 for d = 2, 8, 128.
 
     References:
         Wang & Isola, 2020, arXiv 2005.10242.
@@ -155,6 +157,7 @@ class Uniformity:
 
     t: float = 2.0
 
+    quantity = "uniformity"
     needs = ()
     channel = ""
     view = "clean"
@@ -162,6 +165,7 @@ class Uniformity:
     def __call__(self, activations: Activations) -> Estimate:
         z = activations.z[np.any(activations.z != 0, axis=1)]
         flags, diagnostics = _alive(activations.n, len(z), activations.layer)
+        diagnostics["null_mean"] = -2 * self.t + float(np.log(hyp0f1(z.shape[1] / 2, self.t**2)))
         return Estimate(
             value=uniformity(z, self.t),
             quantity="uniformity",
@@ -181,6 +185,7 @@ class LogTraceCovariance:
     A constant representation gives -inf and the flag `collapsed`.
     """
 
+    quantity = "log tr Cov"
     needs = ()
     channel = ""
     view = "clean"

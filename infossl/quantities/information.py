@@ -29,6 +29,7 @@ class ViewInformation:
 
     estimator: MutualInformation = dataclasses.field(default_factory=Gaussian)
 
+    quantity = "I(Z;Z')"
     needs = ("views",)
     channel = repr(Augmentation())
     view = "augmented"
@@ -56,6 +57,7 @@ class InputInformation:
 
     channel: Any = None
 
+    quantity = "I(X;Z)"
     needs = ()
     view = "clean"
 
@@ -70,7 +72,8 @@ class InputInformation:
         sigma = self.channel.noise(activations.z)
         estimate = KolchinskyTracey(sigma=sigma)(activations.z)
         diagnostics = {**estimate.diagnostics, "sigma": sigma, "null_mean": 0.0}
-        return dataclasses.replace(estimate, quantity="I(X;Z)", diagnostics=diagnostics)
+        # The absolute sigma changes with the representation; the declared channel is what identifies the number.
+        return dataclasses.replace(estimate, quantity="I(X;Z)", method=repr(self), diagnostics=diagnostics)
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,7 @@ class LabelInformation:
 
     estimator: Any = dataclasses.field(default_factory=ProbeInformation)
 
+    quantity = "I(Z;Y)"
     needs = ("labels",)
     channel = repr(Label())
     view = "clean"

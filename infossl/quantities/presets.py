@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from estimators import (
+    ESTIMATORS,
     KSG,
     Gaussian,
     InfoNCE,
@@ -14,6 +15,7 @@ from estimators import (
     ProbeInformation,
     Projected,
     Subsampled,
+    parse,
 )
 from infossl.activations import Activations
 from infossl.channels import GaussianChannel
@@ -30,8 +32,8 @@ Measure = Callable[[Activations], Any]
 LIGHT: tuple[Measure, ...] = (
     RepresentationEntropy(Gaussian()),
     RepresentationEntropy(Projected(KozachenkoLeonenko(k=5), dims=4)),
-    ViewInformation(Projected(Gaussian(), dims=64)),
     ViewInformation(Projected(KSG(k=5), dims=4)),
+    ViewInformation(Projected(Gaussian(), dims=64)),
     InputInformation(GaussianChannel(sigma=0.25)),
     LabelInformation(ProbeInformation(l2=1e-2)),
     LinearAccuracy(),
@@ -58,20 +60,21 @@ FULL: tuple[Measure, ...] = (
 _PRESETS = {"light": LIGHT, "full": FULL}
 
 
-def measures_named(measure: str | Measure | Iterable[Measure]) -> Sequence[Measure]:
-    """The measures that `"light"`, `"full"`, one measure or a list of measures stands for.
+def measures_named(measure: str | Measure | Iterable[str | Measure]) -> Sequence[Measure]:
+    """The measures that `"light"`, `"full"`, one measure or a list of measures stands for; texts are parsed.
 
     Raises:
         ValueError: for another name, or an empty list.
         TypeError: for something that cannot be called.
     """
-    if isinstance(measure, str):
+    if isinstance(measure, str) and "(" not in measure:
         if measure not in _PRESETS:
             raise ValueError(
                 f"measure = {measure!r}: known presets are {', '.join(_PRESETS)}, or give a list"
             )
         return _PRESETS[measure]
-    chosen = [measure] if callable(measure) else list(measure)
+    given = [measure] if callable(measure) or isinstance(measure, str) else list(measure)
+    chosen = [_parsed(item) if isinstance(item, str) else item for item in given]
     if not chosen:
         raise ValueError("measure is empty: name 'light', 'full' or at least one measure")
     for item in chosen:
@@ -80,3 +83,9 @@ def measures_named(measure: str | Measure | Iterable[Measure]) -> Sequence[Measu
                 f"measure {item!r} cannot be called: a measure is (activations) -> float or Estimate"
             )
     return chosen
+
+
+def _parsed(text: str) -> Measure:
+    from infossl.quantities import QUANTITIES  # the table of names holds this module's own
+
+    return parse(text, {**QUANTITIES, **ESTIMATORS, "GaussianChannel": GaussianChannel})

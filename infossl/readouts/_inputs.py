@@ -28,8 +28,9 @@ def checked(train_z: Any, train_y: Any, test_z: Any, test_y: Any) -> tuple[Tenso
 
 
 def _pair(z: Any, y: Any, part: str) -> tuple[Tensor, Tensor]:
-    z = torch.as_tensor(np.asarray(z) if not isinstance(z, Tensor) else z.detach())
-    y = torch.as_tensor(np.asarray(y) if not isinstance(y, Tensor) else y.detach(), device=z.device)
+    # Copies of arrays: torch cannot share memory that is read-only.
+    z = torch.as_tensor(np.array(z)) if not isinstance(z, Tensor) else z.detach()
+    y = torch.as_tensor(np.array(y) if not isinstance(y, Tensor) else y.detach(), device=z.device)
     if z.ndim != 2 or y.shape != z.shape[:1] or len(z) < 2:
         raise ValueError(
             f"{part}_z has shape {tuple(z.shape)} and {part}_y {tuple(y.shape)}: "

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from infossl.report import _style as style
+from infossl.report._ends import End, below_legend, label_ends
+from infossl.report._limits import null_level, reach, seen
 from infossl.report._lines import (
     DASHED,
     draw,
+    ends_of,
     finish,
     handle,
-    limits_and_references,
+    levels,
+    marker_of,
     reference,
     run_handles,
 )
-from infossl.report._names import elided, number, short_method, unit_name
-from infossl.report._plane import axis_label, counts
-from infossl.report._table import NothingToDraw, Series, as_runs, families, roles_of, series
+from infossl.report._names import axis_label, elided, sampled, short_method, unit_name
+from infossl.report._numbers import number
+from infossl.report._table import NothingToDraw, Point, Series, as_runs, families, roles_of, series
 from infossl.trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -25,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["accuracy", "curves", "loss_terms", "method_comparison"]
 
-_SIZE = (6.0, 3.6)
+_SIZE = (4.9, 3.4)
 
 
 @style.styled
@@ -40,8 +45,9 @@ def curves(
 ) -> Axes:
     """Draws one quantity along training, one line per layer and run.
 
-    Bands are standard errors, or the two sides of an interval where the estimate has one. Raw inputs, which do
-    not change, are a horizontal line. Hollow markers are saturated.
+    Bands are standard errors, or the two sides of an interval where the estimate has one; two certain sides are
+    two lines, the other one dotted. Raw inputs, which do not change, are a horizontal line. Hollow markers are
+    saturated. Ceilings and nulls far from the data are named under the title instead of drawn.
 
     Arguments:
         trajectories: one table, or several; each run has its own marker.
@@ -63,27 +69,24 @@ def curves(
     runs = as_runs(trajectories)
     lines = series(runs, quantity, method=method, roles=roles, unit=unit)
     ax = style.new_axes(ax, _SIZE)
-    names = list(dict.fromkeys((line.name, line.role) for line in lines))
-    colours = style.role_colours(list(dict.fromkeys(role for _, role in names)))
-    for line in lines:
+    named = [("raw inputs" if line.is_input else line.name, line) for line in lines]
+    names = list(dict.fromkeys(name for name, _ in named))
+    of_role = style.role_colours(list(dict.fromkeys(line.role for line in lines)))
+    for name, line in named:
         if line.is_input:
-            reference(ax, line.points[-1].value, colours["x"])
+            reference(ax, line.points[-1].value, of_role["x"])
         else:
-            draw(ax, line, colours[line.role])
+            draw(ax, line, of_role[line.role], marker_of(line, names.index(name), len(runs)))
     finish(ax, lines)
-    limits_and_references(ax, lines, unit, {line.role: colours[line.role] for line in lines})
+    ends, off = levels(ax, lines, unit, {line.role: of_role[line.role] for line in lines})
     rows = [p.row for line in lines for p in line.points]
     ax.set_ylabel(style.plain(axis_label(rows, unit, channel=False)))
-    layers = [
-        handle("raw inputs", colours["x"], linestyle="-.") if role == "x" else handle(name, colours[role])
-        for name, role in names
-    ]
-    style.side_legend(ax, layers + run_handles(lines, [run.label for run in runs]))
+    below_legend(ax, run_handles(lines, [run.label for run in runs]))
     methods = list(dict.fromkeys(short_method(row.method) for row in rows))
-    split = f" {elided(rows[-1].split, 16)}" if rows[-1].split else ""
     channels = list(dict.fromkeys(row.channel for row in rows if row.channel))
-    through = f"\nchannel: {elided(' / '.join(channels), 60)}" if channels else ""
-    style.titles(ax, quantity, f"{', '.join(methods[:3])}, {counts(rows)}{split}{through}")
+    through = f"channel: {elided(' / '.join(channels), 60)}" if channels else ""
+    style.titles(ax, quantity, [sampled(rows, methods[:3]), through, off])
+    label_ends(ax, ends_of(named, {name: of_role[line.role] for name, line in named}) + ends)
     return ax
 
 
@@ -98,7 +101,8 @@ def method_comparison(
 ) -> Axes:
     """Draws one quantity of one layer by every estimator that measured it, each with its own ceiling.
 
-    Where they part, at least one of them is wrong; a projected estimate is of the projection, not of Z.
+    The axis is logarithmic where one of them goes far beyond the others. Where they part, at least one of them is
+    wrong; a projected estimate is of the projection, not of Z.
 
     Raises:
         NothingToDraw: (a `ValueError`) if no estimator has a finite row of it at this layer.
@@ -111,26 +115,46 @@ def method_comparison(
             f"{quantity} was not measured at {role}; the table has {', '.join(roles_of(rows))}"
         )
     ax = style.new_axes(ax, _SIZE)
-    every: list[Series] = []
-    handles = []
     grouped = [(name, series(runs, quantity, method=name, roles=[role], unit=unit)) for name in present]
-    for i, (_, lines) in enumerate(grouped):
-        colour = style.PALETTE[i % len(style.PALETTE)]
+    every = [line for _, lines in grouped for line in lines]
+    if _parted([lines for _, lines in grouped]):
+        style.log_axis(ax)
+    colours = {name: style.PALETTE[i % len(style.PALETTE)] for i, name in enumerate(present)}
+    handles = []
+    for i, (name, lines) in enumerate(grouped):
+        marker = marker_of(lines[0], i, len(runs))
         for line in lines:
-            draw(ax, line, colour)
-        row = lines[0].points[-1].row
-        direction = "" if row.bound == "none" else f"\n{row.bound} bound"
-        handles.append(handle(short_method(row.method).replace(" (", "\n(") + direction, colour))
-        every += lines
+            draw(ax, line, colours[name], marker_of(line, i, len(runs)))
+        handles.append(
+            handle(_described(lines[0].points[-1]), colours[name], marker=marker if len(runs) == 1 else "")
+        )
     finish(ax, every)
-    for i, (_, lines) in enumerate(grouped):
-        limits_and_references(ax, lines, unit, {role: style.PALETTE[i % len(style.PALETTE)]}, nulls=False)
+    # One role stands for one estimator here, so that each ceiling has the colour of the estimator that it limits.
+    owned = [replace(line, role=name) for name, lines in grouped for line in lines]
+    ends, off = levels(ax, owned, unit, colours, compared=True)
     drawn = [p.row for line in every for p in line.points]
-    name = unit_name(drawn[-1], unit)
-    ax.set_ylabel(style.plain(f"{quantity}" + (f"  [{name}]" if name else "")))
-    style.side_legend(ax, handles + run_handles(every, [run.label for run in runs]))
-    style.titles(ax, f"{quantity} at {every[0].name}, by estimator", counts(drawn))
+    unit_text = unit_name(drawn[-1], unit)
+    scale = ", log scale" if ax.get_yscale() == "log" else ""
+    ax.set_ylabel(style.plain(quantity + (f"  [{unit_text}{scale}]" if unit_text else "")))
+    below_legend(ax, handles + run_handles(every, [run.label for run in runs]))
+    style.titles(ax, f"{quantity} at {every[0].name}, by estimator", [sampled(drawn, ()), off])
+    label_ends(ax, ends_of([(name, line) for name, lines in grouped for line in lines], colours) + ends)
     return ax
+
+
+def _parted(groups: Sequence[Sequence[Series]]) -> bool:
+    """Whether one estimator goes so far beyond the others that on a linear axis they would lie flat."""
+    tops = sorted(max(p.value for line in lines for p in line.points) for lines in groups)
+    least = min(v for lines in groups for line in lines for v in seen(line.points))
+    return len(tops) > 1 and tops[-1] > 4 * tops[-2] and least > 1e-3 * tops[-1]
+
+
+def _described(p: Point) -> str:
+    """An estimator in full: its wrappers, its direction, its ceiling."""
+    parts = [short_method(p.row.method)]
+    if p.row.bound != "none":
+        parts.append(f"{p.row.bound} bound")
+    return ", ".join(parts)
 
 
 @style.styled
@@ -156,21 +180,23 @@ def loss_terms(trajectories: Trajectory | Sequence[Trajectory], ax: Axes | None 
         raise NothingToDraw("no loss terms were recorded")
     drawn.sort(key=lambda item: item[0] != "total")
     ax = style.new_axes(ax, _SIZE)
-    handles = []
+    colours = {
+        term: style.INK if term == "total" else style.PALETTE[i % len(style.PALETTE)]
+        for i, (term, _) in enumerate(drawn)
+    }
     for i, (term, lines) in enumerate(drawn):
-        colour = style.INK if term == "total" else style.PALETTE[i % len(style.PALETTE)]
         for line in lines:
-            draw(ax, line, colour)
-        handles.append(handle(term, colour))
+            draw(ax, line, colours[term], marker_of(line, i, len(runs)))
     every = [line for _, lines in drawn for line in lines]
     if all(p.value > 0 for line in every for p in line.points):
-        ax.set_yscale("log")
+        style.log_axis(ax)
         ax.set_ylabel("loss (log scale)")
     else:
         ax.set_ylabel("loss")
     finish(ax, every)
-    style.side_legend(ax, handles + run_handles(every, [run.label for run in runs]))
-    style.titles(ax, "Objective and its terms", "terms before weighting")
+    below_legend(ax, run_handles(every, [run.label for run in runs]))
+    style.titles(ax, "Objective and its terms", ["terms before weighting"])
+    label_ends(ax, ends_of([(term, line) for term, lines in drawn for line in lines], colours))
     return ax
 
 
@@ -192,7 +218,7 @@ def accuracy(
     """
     runs = as_runs(trajectories)
     ax = style.new_axes(ax, _SIZE)
-    handles: list[Any] = []
+    ends: list[End] = []
     every: list[Series] = []
     for i, quantity in enumerate(quantities):
         try:
@@ -207,27 +233,26 @@ def accuracy(
         colour = style.PALETTE[i % len(style.PALETTE)]
         name = quantity.removeprefix("accuracy(").removesuffix(")")
         for line in trained:
-            draw(ax, line, colour)
-        handles.append(handle(f"{name}, {role}", colour))
+            draw(ax, line, colour, marker_of(line, i, len(runs)))
+        ends += ends_of([(name, line) for line in trained], {name: colour})
         raw = [line.points[-1].value for line in lines if line.is_input]
         untrained = [line.points[0].value for line in trained if line.points[0].step == 0]
         for values, label, dash in ((raw, "raw inputs", "-."), (untrained, "untrained", DASHED)):
+            for value in dict.fromkeys(values):
+                reference(ax, value, colour, dash)
             if values:
-                for value in dict.fromkeys(values):
-                    reference(ax, value, colour, dash)
-                handles.append(handle(f"{name}, {label}", colour, linestyle=dash, width=1.0))
+                ends.append(End(None, values[0], f"{name}, {label}", colour, faint=True))
         every += trained
     if not every:
         raise NothingToDraw(f"no accuracy was measured at {role}")
     finish(ax, every)
-    chance = [
-        v for line in every for p in line.points if (v := p.row.diagnostics.get("null_mean")) is not None
-    ]
-    low, high = ax.get_ylim()
-    ax.set_ylim(low, min(high, 1.02))
+    low, high = reach([end.y for end in ends] + seen(p for line in every for p in line.points), [])
+    ax.set_ylim(low - 0.06 * (high - low or 1.0), max(high, min(high + 0.06 * (high - low or 1.0), 1.02)))
     rows = [p.row for line in every for p in line.points]
+    floor = null_level([p for line in every for p in line.points])
     ax.set_ylabel("accuracy on held-out samples" if rows[-1].split == "held-out" else "accuracy")
-    style.side_legend(ax, handles + run_handles(every, [run.label for run in runs]))
-    beside = f", chance {number(chance[-1], 2)}" if chance else ""
-    style.titles(ax, f"Read-outs of {role}", f"{counts(rows)}{beside}")
+    below_legend(ax, run_handles(every, [run.label for run in runs]))
+    chance = f"{floor[1]} {number(floor[0], 2)}" if floor else ""
+    style.titles(ax, f"Read-outs of {role}", [", ".join(t for t in (sampled(rows, ()), chance) if t)])
+    label_ends(ax, ends)
     return ax

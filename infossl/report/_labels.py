@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from infossl.report import _style as style
+from infossl.report._ends import settle
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +33,7 @@ def place_labels(
     """
     from matplotlib.patheffects import withStroke
 
-    ax.figure.draw_without_rendering()  # type: ignore[union-attr]  # settles the layout: sizes are known only then
+    settle(ax)  # sizes are known only then
     box = ax.get_window_extent()
     scale = 72.0 / ax.figure.dpi
     width, height = box.width * scale, box.height * scale

@@ -1,20 +1,22 @@
-"""Names and numbers as figures and tables write them."""
+"""Names as figures and tables write them."""
 
 from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
+from infossl.report._numbers import counts
 from infossl.trajectory import Row
 
 __all__ = [
     "LAYERLESS",
+    "axis_label",
     "ceiling_name",
     "distinct_names",
     "elided",
     "family",
-    "number",
+    "sampled",
     "short_layers",
     "short_method",
     "tap_name",
@@ -41,6 +43,8 @@ def family(method: str) -> str:
 def short_method(method: str) -> str:
     """A label for axes and tables: `"Projected(KSG(k=3), dims=4)"` gives `"KSG (projected to 4)"`."""
     chain = _chain(method)
+    if chain[0][0] == "InputInformation":  # its channel is printed beside it
+        return "Kolchinsky-Tracey"
     wrappers = []
     for name, settings in chain[:-1]:
         text = _WRAPPERS.get(name, name)
@@ -92,15 +96,21 @@ def unit_name(row: Row, unit: str = "nats") -> str:
     return unit if row.unit == "nats" else ""
 
 
-def number(value: float | None, digits: int = 3) -> str:
-    """A number for a label or a table cell; a dash where there is none."""
-    if value is None:
-        return "–"
-    if not math.isfinite(value):
-        return {math.inf: "∞", -math.inf: "−∞"}.get(value, "NaN")
-    small = value != 0 and (abs(value) < 10.0**-digits or abs(value) >= 1e5)
-    text = f"{value:.2e}" if small else f"{value:.{digits}f}"
-    return text.replace("-", "−")
+def axis_label(rows: Sequence[Row], unit: str, *, channel: bool = True) -> str:
+    """Quantity, direction of the bound, unit and declared channels."""
+    row = rows[-1]
+    bounds = {r.bound for r in rows}
+    direction = f", {row.bound} bound" if len(bounds) == 1 and row.bound != "none" else ""
+    name = unit_name(row, unit)
+    text = f"{elided(row.quantity, 44)}{direction}" + (f"  [{name}]" if name else "")
+    channels = list(dict.fromkeys(r.channel for r in rows if r.channel))
+    return text + (f"\nchannel: {elided(' / '.join(channels), 56)}" if channel and channels else "")
+
+
+def sampled(rows: Sequence[Row], methods: Iterable[str]) -> str:
+    """Who estimated from how many samples: `"KSG, n = 449 held-out"`."""
+    size = f"{counts(rows)} {elided(rows[-1].split, 16)}".strip()
+    return ", ".join(part for part in (*methods, size) if part)
 
 
 def distinct_names(taps: list[tuple[str, ...]], layers: Mapping[str, str]) -> dict[tuple[str, ...], str]:

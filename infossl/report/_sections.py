@@ -8,7 +8,8 @@ from estimators import FLAGS
 from infossl.bounds.result import BoundReport
 from infossl.report._folder import RunFolder
 from infossl.report._markup import Section, definitions, details, esc, flattened, table
-from infossl.report._names import ceiling_name, number, short_method, tap_name, unit_name
+from infossl.report._names import ceiling_name, short_method, tap_name, unit_name
+from infossl.report._numbers import number, plus_minus
 from infossl.report._table import UNITS, Run, last_rows
 from infossl.trajectory import Row
 
@@ -20,6 +21,8 @@ MEANING = """
 <ul>
 <li>For a deterministic encoder with continuous outputs I(X;Z) is infinite. Every finite number here belongs to the
 channel declared beside it; another noise level gives another number, and only numbers through the same channel compare.</li>
+<li>I(X;Z) is of the layer seen through the declared noise. I(Z;Y) and I(Z;Z') are of the noiseless layer, which keeps more:
+I(Z;Y) above I(X;Z) does not contradict the data-processing inequality, which speaks of one and the same channel.</li>
 <li>A <em>lower bound</em> says that the truth is at least this much, an <em>upper bound</em> at most. I(Z;Y) from a
 probe is what that probe could read, so a low value may be the probe's fault. An <em>estimate</em> promises no direction.</li>
 <li>No estimate can pass its <em>ceiling</em>: log n, or log K for a critic with K candidates. A hollow marker or the flag
@@ -40,13 +43,11 @@ with log&nbsp;tr&nbsp;Cov first. Compression is not in itself evidence of better
 def final_numbers(runs: Sequence[Run], unit: str, opened: Sequence[str] = ()) -> str:
     """The last value of everything that was measured, by layer; the layers of the roles `opened` are unfolded."""
     several = len(runs) > 1
-    head = [("quantity", False), ("method and channel", False), *([("run", False)] if several else []), ("value", True),
-            ("interval", True), ("bound", False), ("ceiling", True), ("null", True), ("n", True), ("flags", False)]  # fmt: skip
+    head = [("quantity", False), *([("run", False)] if several else []), ("value", True), ("method and channel", False),
+            ("ceiling", True), ("null", True), ("n", True), ("flags", False)]  # fmt: skip
     groups: dict[tuple[str, str], list[tuple[Run, Row]]] = {}
     for run in runs:
         for row in last_rows(run):
-            if row.value is None:
-                continue
             where = tap_name(row) + (f" · {row.layer}" if row.role and row.layer != row.role else "")
             extra = ", ".join(part for part in (row.branch, row.pool and f"pool {row.pool}") if part)
             groups.setdefault((row.role, f"{where} ({extra})" if extra else where), []).append((run, row))
@@ -56,8 +57,8 @@ def final_numbers(runs: Sequence[Run], unit: str, opened: Sequence[str] = ()) ->
     parts = []
     for (role, where), entries in groups.items():
         body = []
-        order = {q: i for i, q in enumerate(dict.fromkeys((r.quantity, r.method) for _, r in entries))}
-        for run, row in sorted(entries, key=lambda e: order[(e[1].quantity, e[1].method)]):
+        order = {q: i for i, q in enumerate(dict.fromkeys(r.quantity for run in runs for r in run.rows))}
+        for run, row in sorted(entries, key=lambda e: order[e[1].quantity]):
             body.append(_number_row(row, run.label if several else None, unit, last[run.label]))
         show = role in opened or len(groups) == 1
         parts.append(details(where, table(head, body, kind="numbers"), opened=show))
@@ -70,30 +71,33 @@ def _number_row(row: Row, label: str | None, unit: str, last: int) -> str:
     def show(value: float | None) -> str:
         return number(None if value is None else value * factor)
 
-    name = unit_name(row, unit)
-    value = (
-        show(row.value)
-        + (f" ± {show(row.stderr)}" if row.stderr is not None else "")
-        + (f" {name}" if name else "")
-    )
-    interval = ""
+    if row.value is not None and row.stderr is not None:
+        value = " ± ".join(plus_minus(row.value * factor, row.stderr * factor, 3))
+    else:
+        value = show(row.value)
+    value = esc(f"{value} {unit_name(row, unit)}".rstrip())
     if row.interval is not None:
-        certain = f"{row.level:.0%} " if row.level is not None else ""
-        interval = f"{certain}[{show(row.interval[0])}, {show(row.interval[1])}]"
+        certain = f"{row.level:.0%} in " if row.level is not None else "between "
+        sides = f"{certain}{show(row.interval[0])} and {show(row.interval[1])}"
+        value += f'<span class="note">{esc(sides)}</span>'
     ceiling = ""
     if row.ceiling is not None:
         height = f"{row.ceiling:g}" if row.unit == "1" else show(row.ceiling)
         ceiling = f"{ceiling_name(row)} = {height}".removeprefix("ceiling = ")
-    notes = [row.split if row.split != "held-out" else "", f"step {row.step}" if row.step != last else ""]
+    direction = _DIRECTION.get(row.bound, row.bound)
+    notes = [
+        f"{direction} bound" if direction else "",
+        row.split if row.split != "held-out" else "",
+        f"step {row.step}" if row.step != last else "",
+    ]
     where = "".join(f'<span class="note">{esc(note)}</span>' for note in notes if note)
     flags = " ".join(f'<span class="flag" title="{esc(FLAGS.get(f, ""))}">{esc(f)}</span>' for f in row.flags)
     method = f'<abbr title="{esc(row.method)}">{esc(short_method(row.method))}</abbr>' if row.method else ""
     channel = f'<span class="note">{esc(row.channel)}</span>' if row.channel else ""
     return (
-        f"<tr><td>{esc(row.quantity)}{where}</td><td>{method}{channel}</td>"
+        f"<tr><td>{esc(row.quantity)}{where}</td>"
         + (f'<td class="tag">{esc(label)}</td>' if label is not None else "")
-        + f'<td class="num">{esc(value)}</td><td class="num">{esc(interval)}</td>'
-        f'<td>{esc(_DIRECTION.get(row.bound, row.bound))}</td><td class="num">{esc(ceiling)}</td>'
+        + f'<td class="num">{value}</td><td class="method">{method}{channel}</td><td class="num">{esc(ceiling)}</td>'
         f'<td class="num">{_null(row, factor)}</td><td class="num">{row.n or ""}</td><td>{flags}</td></tr>'
     )
 

@@ -7,6 +7,7 @@ a figure is a `Figure` with its own Agg canvas, so the reader's backend and `rcP
 from __future__ import annotations
 
 import functools
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -24,10 +25,10 @@ __all__ = [
     "STYLE",
     "VERDICT_COLOURS",
     "line_label",
+    "log_axis",
     "new_axes",
     "plain",
     "role_colours",
-    "side_legend",
     "step_axis",
     "styled",
     "titles",
@@ -143,8 +144,18 @@ def step_axis(ax: Axes, last: int) -> None:
     ticks = step_ticks(last)
     ax.set_xticks(ticks, [step_name(t) for t in ticks])
     ax.set_xticks([], minor=True)
-    ax.set_xlim(-0.15, max(last, 1) * 1.12)
+    ax.set_xlim(-0.15, max(last, 1) * 1.06)
     ax.set_xlabel("optimizer step (log scale)")
+
+
+def log_axis(ax: Axes) -> None:
+    """A logarithmic y axis with plain numbers at 1, 2 and 5 of each decade."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    ax.set_yscale("log")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+    ax.yaxis.set_minor_locator(NullLocator())
 
 
 def step_name(step: int) -> str:
@@ -153,23 +164,37 @@ def step_name(step: int) -> str:
 
 
 def step_ticks(last: int) -> list[int]:
-    """0, the powers of ten, and the last step where it does not crowd the power before it."""
+    """0, the powers of ten, and the last step, which displaces a power that it would crowd.
+
+    Example:
+        >>> step_ticks(2200), step_ticks(5000)
+        ([0, 1, 10, 100, 2200], [0, 1, 10, 100, 1000, 5000])
+    """
     ticks, power = [0], 1
-    while power <= last:
+    while power * 3.5 <= last:
         ticks.append(power)
         power *= 10
-    if last > 2 * ticks[-1]:
-        ticks.append(last)
-    return ticks
+    return [*ticks, last] if last > 0 else ticks
 
 
-def titles(ax: Axes, title: str, subtitle: str = "") -> None:
-    """A title and, in smaller type under it, what was estimated how."""
-    lines = subtitle.count("\n") + 1 if subtitle else 0
-    ax.set_title(plain(elided(title, 70)), loc="left", fontweight="bold", pad=8 + 12.5 * lines)
-    if subtitle:
+def titles(ax: Axes, title: str, notes: Sequence[str] = ()) -> None:
+    """A title and, in smaller type under it, what was estimated how; as many lines as the width asks for."""
+    width = ax.get_window_extent().width * 72.0 / ax.figure.dpi
+    lines = [
+        part
+        for note in notes
+        if note
+        for part in textwrap.wrap(note, max(int(width / 4.0), 24), break_on_hyphens=False)[:3]
+    ]
+    ax.set_title(
+        plain(elided(title, max(int(width / 5.0), 30))),
+        loc="left",
+        fontweight="bold",
+        pad=8 + 12.5 * len(lines),
+    )
+    if lines:
         note = ax.annotate(
-            plain("\n".join(elided(line, 100) for line in subtitle.split("\n"))),
+            plain("\n".join(lines)),
             (0, 1),
             xycoords="axes fraction",
             xytext=(0, 6),
@@ -187,6 +212,8 @@ def line_label(
     ax: Axes, text: str, at: float, *, axis: str, above: bool, colour: Any = GREY, end: float = 0.0
 ) -> None:
     """Names a reference line on the side away from the data; `end` is where along it, 0 to 1."""
+    from matplotlib.patheffects import withStroke
+
     along = {0.0: 3, 1.0: -3}.get(end, 0)
     vertical = axis == "x"
     start, middle, stop = ("bottom", "center", "top") if vertical else ("left", "center", "right")
@@ -202,21 +229,6 @@ def line_label(
         va=align if vertical else ("bottom" if above else "top"),
         fontsize=8,
         color=colour,
+        path_effects=[withStroke(linewidth=2.5, foreground="white")],
         gid="reference-label",
     )
-
-
-def side_legend(ax: Axes, handles: Sequence[Any], title: str | None = None) -> None:
-    """A legend beside the axes, where it can hide no data."""
-    if handles:
-        ax.legend(
-            handles=list(handles),
-            labels=[str(handle.get_label()) for handle in handles],
-            loc="upper left",
-            bbox_to_anchor=(1.01, 1.0),
-            borderaxespad=0.0,
-            handlelength=1.8,
-            labelspacing=0.45,
-            title=title,
-            alignment="left",
-        )

@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING
 
 from infossl.bounds.result import BoundReport
 from infossl.report import _style as style
-from infossl.report._names import number
-from infossl.report._table import NothingToDraw, as_runs
+from infossl.report._ends import below_legend, settle
+from infossl.report._names import family
+from infossl.report._numbers import number
+from infossl.report._table import NothingToDraw, Run, as_runs
 from infossl.trajectory import Trajectory
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["bounds_figure", "overhead"]
+__all__ = ["bounds_figure", "overhead", "spent_by_name"]
+
+_BARS = 6
 
 
 @style.styled
@@ -33,7 +37,7 @@ def bounds_figure(reports: Sequence[BoundReport], ax: Axes | None = None) -> Axe
     usable = [r for r in reports if math.isfinite(r.lhs) and math.isfinite(r.trivial) and r.trivial > 0]
     if not usable:
         raise NothingToDraw("no bound has finite sides and a positive trivial value")
-    ax = style.new_axes(ax, (6.9, 1.75 + 0.62 * len(usable)))
+    ax = style.new_axes(ax, (6.6, 1.5 + 0.56 * len(usable)))
     right = [r.rhs / r.trivial for r in usable if math.isfinite(r.rhs)]
     left = [r.lhs / r.trivial for r in usable]
     widest = max([*right, *left, 1.0])
@@ -48,9 +52,7 @@ def bounds_figure(reports: Sequence[BoundReport], ax: Axes | None = None) -> Axe
         ax.plot(lhs, y, "o", color=colour, markersize=6.5, zorder=3)
         ax.plot(end, y, marker="|" if math.isfinite(rhs) else ">", color=colour, markersize=13, markeredgewidth=2.4,
                 zorder=3)  # fmt: skip
-        words = (
-            f"{r.verdict}:  measured {number(r.lhs)},  bound {number(r.rhs)},  trivial {number(r.trivial)}"
-        )
+        words = f"{r.verdict}:  measured {number(r.lhs)},  bound {number(r.rhs)}"
         ax.annotate(
             style.plain(words), (0, y), xycoords=("axes fraction", "data"), xytext=(4, 9), textcoords="offset points",
             fontsize=8, color=colour, va="bottom",
@@ -76,7 +78,7 @@ def bounds_figure(reports: Sequence[BoundReport], ax: Axes | None = None) -> Axe
     ax.grid(False, axis="y")
     ax.tick_params(axis="y", length=0)
     ax.set_xlabel("share of the trivial value" + (" (log scale)" if logarithmic else ""))
-    style.side_legend(
+    below_legend(
         ax,
         [
             Line2D([], [], linestyle="none", marker="o", color=style.GREY, label="measured"),
@@ -85,6 +87,7 @@ def bounds_figure(reports: Sequence[BoundReport], ax: Axes | None = None) -> Axe
         ],
     )  # fmt: skip
     style.titles(ax, "Bounds beside what they bound")
+    settle(ax)
     return ax
 
 
@@ -95,6 +98,8 @@ def overhead(
     ax: Axes | None = None,
 ) -> Axes:
     """Draws the seconds that each quantity took, summed over layers and steps, beside the training itself.
+
+    A quantity that several estimators measured has a bar for each; the many that took next to nothing share one.
 
     Arguments:
         trajectories: one table, or several; one bar per run.
@@ -107,23 +112,16 @@ def overhead(
     from matplotlib.patches import Patch
 
     runs = as_runs(trajectories)
-    totals: list[dict[str, float]] = []
-    for run in runs:
-        spent: dict[str, float] = {}
-        for row in run.rows:
-            if (
-                row.seconds is not None
-                and math.isfinite(row.seconds)
-                and not row.quantity.startswith("loss/")
-            ):
-                spent[row.quantity] = spent.get(row.quantity, 0.0) + row.seconds
-        totals.append(spent)
-    quantities = sorted(
-        {q for spent in totals for q in spent}, key=lambda q: (-max(s.get(q, 0.0) for s in totals), q)
-    )
-    quantities = [q for q in quantities if max(s.get(q, 0.0) for s in totals) > 0]
+    totals = spent_by_name(runs)
+    highest = {name: max(spent.get(name, 0.0) for spent in totals) for spent in totals for name in spent}
+    quantities = sorted((q for q in highest if highest[q] > 0), key=lambda q: (-highest[q], q))
     if not quantities:
         raise NothingToDraw("no row carries the seconds it took")
+    small = [q for q in quantities[_BARS:] if highest[q] < 0.05 * highest[quantities[0]]]
+    if len(small) > 1:
+        quantities = [q for q in quantities if q not in small] + [f"{len(small)} others"]
+        for spent in totals:
+            spent[quantities[-1]] = sum(spent.get(q, 0.0) for q in small)
     given = (
         [train_seconds] * len(runs)
         if train_seconds is None or isinstance(train_seconds, (int, float))
@@ -131,7 +129,7 @@ def overhead(
     )
     training = [*given, *[None] * len(runs)][: len(runs)]
     names = (["training"] if any(t is not None for t in training) else []) + quantities
-    ax = style.new_axes(ax, (6.6, 1.3 + 0.27 * len(names) * max(1.0, 0.6 * len(runs))))
+    ax = style.new_axes(ax, (4.9, 1.3 + 0.25 * len(names) * max(1.0, 0.6 * len(runs))))
     thickness = 0.74 / len(runs)
     for j, (spent, trained) in enumerate(zip(totals, training, strict=True)):
         seconds = [trained if name == "training" else spent.get(name, 0.0) for name in names]
@@ -155,15 +153,42 @@ def overhead(
     ax.set_xlabel("seconds")
     if len(runs) > 1:
         fades = [1.0 - 0.45 * j / (len(runs) - 1) for j in range(len(runs))]
-        style.side_legend(
+        below_legend(
             ax,
             [
                 Patch(color=style.BLUE, alpha=a, label=style.plain(r.label))
                 for a, r in zip(fades, runs, strict=True)
             ],
         )
-    style.titles(ax, "Time per quantity", "all layers and steps together")
+    style.titles(ax, "Time per quantity and estimator", ["all layers and steps together"])
+    settle(ax)
     return ax
+
+
+def spent_by_name(runs: Sequence[Run]) -> list[dict[str, float]]:
+    """Seconds of each run by quantity, and by estimator where a quantity has several; the loss costs none."""
+    methods: dict[str, set[str]] = {}
+    timed = [
+        [
+            r
+            for r in run.rows
+            if r.seconds is not None and math.isfinite(r.seconds) and not r.quantity.startswith("loss/")
+        ]
+        for run in runs
+    ]
+    for rows in timed:
+        for row in rows:
+            if row.method:
+                methods.setdefault(row.quantity, set()).add(family(row.method))
+    totals: list[dict[str, float]] = []
+    for rows in timed:
+        spent: dict[str, float] = {}
+        for row in rows:
+            several = row.method and len(methods[row.quantity]) > 1
+            name = f"{row.quantity} by {family(row.method)}" if several else row.quantity
+            spent[name] = spent.get(name, 0.0) + (row.seconds or 0.0)
+        totals.append(spent)
+    return totals
 
 
 def _wrapped(text: str, width: int = 26) -> str:

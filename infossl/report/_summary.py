@@ -6,11 +6,20 @@ from collections.abc import Callable, Sequence
 
 from infossl.report._folder import RunFolder
 from infossl.report._markup import esc
-from infossl.report._names import family, number, unit_name
+from infossl.report._names import family, unit_name
+from infossl.report._numbers import number, plus_minus
 from infossl.report._table import Point, Run, as_runs, choose, families, point, roles_of
 from infossl.trajectory import Row
 
-__all__ = ["cost", "headline_role", "meta_line", "summary"]
+__all__ = ["cost", "cost_in_words", "headline_role", "meta_line", "summary"]
+
+_CRITICS = frozenset({"InfoNCE", "MINE"})
+_LEVELS = {
+    "full": "With measure = full a critic is trained at every layer and step, and there are permutation nulls; measure = light "
+    "leaves both out and reads fewer samples.",
+    "light": "With measure = light there are closed forms, nearest neighbours and probes on fewer samples; measure = full adds "
+    "trained critics and permutation nulls and takes several times as long.",
+}
 
 
 def headline_role(runs: Sequence[Run]) -> str:
@@ -48,6 +57,30 @@ def cost(folder: RunFolder) -> tuple[float | None, float | None]:
     return train, measure
 
 
+def cost_in_words(folders: Sequence[RunFolder], runs: Sequence[Run]) -> str:
+    """What the estimators took beside the training, how much of it the trained critics, and what a cheaper run leaves out."""
+    sentences = []
+    matched = len(runs) == len(folders)
+    names = [run.label for run in runs] if matched else [folder.path.name for folder in folders]
+    for folder, label in zip(folders, names, strict=True):
+        train, measure = cost(folder)
+        if measure is None:
+            continue
+        beside = f", {100 * measure / train:.0f}\u00a0% of {train:.1f} s of training" if train else ""
+        who = f"{label}: estimators" if len(folders) > 1 else "Estimators"
+        sentences.append(f"{who} took {measure:.1f} s{beside}.")
+        rows = [row for row in folder.trajectory if row.seconds is not None]
+        critics = sum(row.seconds or 0.0 for row in rows if family(row.method) in _CRITICS)
+        if critics and rows:
+            kinds = " and ".join(
+                dict.fromkeys(family(r.method) for r in rows if family(r.method) in _CRITICS)
+            )
+            sentences.append(f"Of that the trained critics ({kinds}) took {critics:.1f} s.")
+    levels = {str(folder.meta.get("measure") or "") for folder in folders}
+    sentences += [text for name, text in _LEVELS.items() if name in levels]
+    return f"<p>{esc(' '.join(sentences))}</p>" if sentences else ""
+
+
 def summary(folders: Sequence[RunFolder], runs: Sequence[Run], unit: str) -> str:
     """One paragraph and a row of tiles, as HTML; what was not measured is left out."""
     role = headline_role(runs)
@@ -72,16 +105,19 @@ def summary(folders: Sequence[RunFolder], runs: Sequence[Run], unit: str) -> str
     label = _each(runs, lambda rows: _at_end(rows, "I(Z;Y)", role, unit))
     if label:
         top = label[0].ceiling
-        of = f" of at most {number(top, 2)}" if top is not None else ""
+        of = f" of at most {plus_minus(top, _error(label[0]))[0]}" if top is not None else ""
         name = unit_name(label[0].row, unit)
         least = "at least " if label[0].row.bound == "lower" else ""
         sentences.append(
             f"{role} holds {least}{_joined(label, _spread)} {name}{of} about the label (I(Z;Y), {family(label[0].row.method)})."
         )
+        errors = [plus_minus(p.value, _error(p))[1] for p in label if _error(p)]
         tiles.append(
             (
-                f"{'≥ ' if least else ''}{_joined(label, _two)} {name}",
-                f"I(Z;Y) at {role}" + of.replace(" of", ","),
+                f"{'≥ ' if least else ''}{_joined(label, lambda p: plus_minus(p.value, _error(p))[0])} {name}",
+                f"I(Z;Y) at {role}"
+                + (f", standard error {' · '.join(errors)}" if errors else "")
+                + of.replace(" of", ","),
             )
         )
 
@@ -159,14 +195,15 @@ def _percent(p: Point) -> str:
     return f"{100 * p.value:.1f}\u00a0%"
 
 
-def _two(p: Point) -> str:
-    return number(p.value, 2)
+def _error(p: Point) -> float:
+    """The standard error in the display unit; 0 where there is none."""
+    if p.row.stderr is None or p.row.interval is not None or p.high is None:
+        return 0.0
+    return p.high - p.value
 
 
 def _spread(p: Point) -> str:
-    if p.row.stderr is None or p.row.interval is not None or p.high is None:
-        return number(p.value, 2)
-    return f"{number(p.value, 2)} ± {number(p.high - p.value, 2)}"
+    return " ± ".join(plus_minus(p.value, _error(p))[: 2 if _error(p) else 1])
 
 
 def _sides(p: Point) -> str:

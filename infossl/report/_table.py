@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from infossl.report._names import LAYERLESS, distinct_names, elided, family, short_layers
+from infossl.report._names import LAYERLESS, distinct_names, elided, family, short_layers, short_method
 from infossl.trajectory import Row, Trajectory
 
 __all__ = [
@@ -210,14 +210,29 @@ def roles_of(rows: Iterable[Row]) -> list[str]:
 
 
 def last_rows(run: Run) -> list[Row]:
-    """The last row of every (tap, quantity, method) of a run, in the order of depth and of the table."""
+    """The last value of every (tap, quantity, estimator) of a run, in the order of depth and of the table.
+
+    A method whose settings follow the data (a noise level relative to the layer's spread) is named anew at each step;
+    only its latest name counts. Two settings measured side by side both stay.
+    """
     last: dict[tuple[object, ...], Row] = {}
     for row in run.rows:
         key = (*_tap(row), row.quantity, row.method)
-        if key not in last or row.step >= last[key].step:
+        if row.value is not None and (key not in last or row.step >= last[key].step):
             last[key] = row
+    latest: dict[tuple[object, ...], int] = {}
+    for row in last.values():
+        kind = (*_tap(row), row.quantity, row.channel, short_method(row.method))
+        latest[kind] = max(latest.get(kind, row.step), row.step)
     order = role_order(run.rows)
-    return sorted(last.values(), key=lambda r: order.get(r.role or r.layer, len(order)))
+    return sorted(
+        (
+            row
+            for row in last.values()
+            if row.step == latest[(*_tap(row), row.quantity, row.channel, short_method(row.method))]
+        ),
+        key=lambda r: order.get(r.role or r.layer, len(order)),
+    )
 
 
 def _tap(row: Row) -> tuple[str, ...]:

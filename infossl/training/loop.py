@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from estimators import Estimate
 from infossl.data import ImageData, generator
 from infossl.methods import Outputs
 from infossl.objectives import Loss, check_finite
@@ -37,7 +39,12 @@ class Monitor(Protocol):
         """Whether this step is measured."""
         ...
 
-    def step(self, global_step: int, scalars: Mapping[str, Tensor] | None = None) -> None:
+    def step(
+        self,
+        global_step: int,
+        scalars: Mapping[str, Tensor | Estimate] | None = None,
+        epoch: float | None = None,
+    ) -> None:
         """Measures, and writes the rows before it returns."""
         ...
 
@@ -244,19 +251,33 @@ class _Run:
             scalars["loss/online-probe"] = self.probe.update(outputs.h, torch.cat([y, y]))
         return scalars
 
-    def measure(self, scalars: dict[str, Tensor] | None) -> None:
+    def measure(self, scalars: Mapping[str, Tensor | Estimate] | None) -> None:
         """Hands over to the monitor, on the clock of the monitor."""
         assert self.monitor is not None
         start = time.perf_counter()
         if scalars is not None and self.probe is not None:
-            accuracy = self.online_accuracy(self.probe)
-            scalars = scalars | {"accuracy(online-linear)": torch.tensor(accuracy, dtype=torch.float64)}
-        self.monitor.step(self.step, scalars)
+            scalars = {**scalars, "accuracy(online-linear)": self.online_estimate(self.probe)}
+        epoch = self.step * self.config.batch_size / len(self.x)
+        self.monitor.step(self.step, scalars, epoch=epoch)
         self.seconds_monitor += time.perf_counter() - start
 
     def online_accuracy(self, probe: OnlineProbe) -> float:
         """Accuracy of the online probe on the evaluation inputs of the test images."""
         return probe.accuracy(_representation(self.method, self.test_x), self.test_y)
+
+    def online_estimate(self, probe: OnlineProbe) -> Estimate:
+        """The same with what a reader needs beside it; the null is the share of the commonest class."""
+        value, n = self.online_accuracy(probe), len(self.test_y)
+        return Estimate(
+            value=value,
+            quantity="accuracy(online-linear)",
+            unit="1",
+            n=n,
+            method="OnlineProbe()",
+            stderr=math.sqrt(value * (1 - value) / n),
+            ceiling=1.0,
+            diagnostics={"null_mean": float(self.test_y.bincount().max()) / n},
+        )
 
     def save(self) -> None:
         if self.folder is not None:
