@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from array_api_compat import array_namespace, device
 
+from estimators._samples import stream
 from estimators.protocols import Array
 
 __all__ = ["folds", "rows"]
@@ -14,7 +15,7 @@ __all__ = ["folds", "rows"]
 
 def folds(n: int, parts: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yields (training, held-out) row numbers; every row is held out once. Shuffled, since rows may come sorted."""
-    labels = np.random.default_rng(seed).permutation(n) * parts // n
+    labels = stream(seed, "folds").permutation(n) * parts // n
     for part in range(parts):
         yield np.flatnonzero(labels != part), np.flatnonzero(labels == part)
 

@@ -5,6 +5,7 @@ Every message names the argument, its shape and the mend.
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ __all__ = [
     "paired",
     "repeated_rows",
     "standardised",
+    "stream",
 ]
 
 
@@ -153,6 +155,14 @@ def drop_constant_columns(x: Array, name: str = "x") -> tuple[Array, int]:
         )
     kept = x[:, keep]
     return kept, int(x.shape[1] - kept.shape[1])
+
+
+def stream(seed: int, purpose: str) -> np.random.Generator:
+    """Random numbers of our own: a caller who drew the data from `default_rng(seed)` has another stream.
+
+    Shuffling or jittering data with the very numbers that made them correlates with them.
+    """
+    return np.random.default_rng([zlib.crc32(purpose.encode()), seed])
 
 
 def repeated_rows(x: np.ndarray) -> int:

@@ -12,7 +12,7 @@ from scipy.special import psi
 
 from estimators._neighbor_inputs import check_settings
 from estimators._result import Estimate
-from estimators._samples import as_numpy, drop_constant_columns
+from estimators._samples import as_numpy, drop_constant_columns, stream
 from estimators._search import nearest
 from estimators.neighbors import _untied
 from estimators.protocols import Array
@@ -173,7 +173,7 @@ def _unit(z: np.ndarray) -> np.ndarray:
 
 def _typical_distance(z: np.ndarray, euclidean: bool) -> float:
     """Median distance between random pairs of rows."""
-    rows = np.random.default_rng(0).permutation(z.shape[0])[:2000]
+    rows = stream(0, "divergence").permutation(z.shape[0])[:2000]
     gap = np.abs(z[rows] - z[np.roll(rows, 1)])
     pair = np.sqrt(np.sum(gap**2, axis=1)) if euclidean else gap.max(axis=1)
     return float(np.median(pair)) or float(np.finfo(float).tiny)

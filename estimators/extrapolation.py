@@ -19,6 +19,7 @@ import numpy as np
 from scipy.stats import norm
 
 from estimators._result import Estimate
+from estimators._samples import stream
 from estimators._settings import settings
 from estimators.protocols import Array
 from estimators.wrappers import take_rows, without_uncertainty
@@ -115,7 +116,7 @@ class Extrapolated:
         )
 
     def _parts(self, samples: tuple[Array, ...], n: int, gamma: int) -> np.ndarray:
-        order = np.random.default_rng((self.seed, gamma)).permutation(n)
+        order = stream(self.seed, f"parts {gamma}").permutation(n)
         inner = without_uncertainty(self.inner)
         indices = [np.sort(part) for part in np.array_split(order, gamma)]
         return np.array([inner(*(take_rows(x, index) for x in samples)).value for index in indices])

@@ -15,6 +15,7 @@ from scipy.special import psi
 
 from estimators._neighbor_inputs import check_settings, stacked, warnings_of
 from estimators._result import Estimate
+from estimators._samples import stream
 from estimators._search import count, nearest
 from estimators.neighbors import _mean_psi
 from estimators.protocols import Array
@@ -179,7 +180,7 @@ def _log_box_ratio(gaps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def threshold(k: int, d: int) -> float:
     """Quantile of the ratio of the principal box to the box along the axes, for k uniform points around a centre."""
     draws = max(2000, min(_DRAWS, 40 * _BLOCK // (k * d * d)))
-    gaps = np.random.default_rng(0).uniform(-1, 1, size=(draws, k, d))
+    gaps = stream(0, "local volumes").uniform(-1, 1, size=(draws, k, d))
     ratio = np.concatenate(
         [_log_box_ratio(part)[0] for part in np.array_split(gaps, 1 + gaps.size // _BLOCK)]
     )

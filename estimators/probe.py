@@ -16,7 +16,15 @@ import numpy as np
 from scipy.special import logsumexp
 
 from estimators._result import Estimate
-from estimators._samples import as_labels, as_numpy, diagnostics, drop_constant_columns, paired, repeated_rows
+from estimators._samples import (
+    as_labels,
+    as_numpy,
+    diagnostics,
+    drop_constant_columns,
+    paired,
+    repeated_rows,
+    stream,
+)
 from estimators._settings import settings
 from estimators.protocols import Array
 
@@ -204,7 +212,7 @@ def _surprise(codes: np.ndarray) -> np.ndarray:
 
 def _stratified(codes: np.ndarray, folds: int, seed: int) -> np.ndarray:
     """Fold of each sample: every class is dealt out in random order, going on where the last one stopped."""
-    rng = np.random.default_rng(seed)
+    rng = stream(seed, "folds")
     shuffled = rng.permutation(len(codes))
     by_class = shuffled[np.argsort(codes[shuffled], kind="stable")]
     fold = np.empty(len(codes), dtype=np.int64)

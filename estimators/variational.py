@@ -27,6 +27,7 @@ from estimators._samples import (
     is_discrete,
     paired,
     repeated_rows,
+    stream,
 )
 from estimators._settings import settings
 from estimators.protocols import Array
@@ -348,7 +349,7 @@ def _split(n: int, settings: InfoNCE | MINE) -> tuple[np.ndarray, np.ndarray, np
             f"but each part needs at least {_MIN_PART}: use n >= {math.ceil((_MIN_PART + 1) / min(shares))} samples "
             "or other shares"
         )
-    order = np.random.default_rng(settings.seed).permutation(n)
+    order = stream(settings.seed, "split").permutation(n)
     return order[:train], order[train : train + sizes[0]], order[train + sizes[0] :]
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from array_api_compat import array_namespace, device
 
 from estimators._result import Estimate
-from estimators._samples import as_samples, is_discrete, paired
+from estimators._samples import as_samples, is_discrete, paired, stream
 from estimators._settings import settings
 from estimators.copula import normal_scores
 from estimators.protocols import Array, Entropy, MutualInformation
@@ -145,7 +145,7 @@ class Sliced:
     def __call__(self, x: Array, y: Array, /) -> Estimate:
         x, y = as_samples(x), as_samples(y, "y")
         paired(x, y)
-        rng = np.random.default_rng(self.seed)
+        rng = stream(self.seed, "slices")
         found = [self.inner(_slice(x, self.dims, rng), _slice(y, self.dims, rng)) for _ in range(self.slices)]
         values = np.array([e.value for e in found])
         return Estimate(

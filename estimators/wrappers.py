@@ -14,6 +14,7 @@ import numpy as np
 from array_api_compat import array_namespace, device
 
 from estimators._result import Estimate
+from estimators._samples import stream
 from estimators._settings import settings
 from estimators.protocols import Array
 
@@ -78,7 +79,7 @@ class Subsampled:
         whole = self.inner(*samples)
         n = samples[0].shape[0]
         size = n // self.parts
-        order = np.random.default_rng(self.seed).permutation(n)
+        order = stream(self.seed, "parts").permutation(n)
         values = []
         for j in range(self.parts):
             index = np.sort(order[j * size : (j + 1) * size])
@@ -147,7 +148,7 @@ class Permuted:
             )
         observed = self.inner(*samples)
         x, y = samples
-        rng = np.random.default_rng(self.seed)
+        rng = stream(self.seed, "permutations")
         shuffled = (take_rows(y, rng.permutation(y.shape[0])) for _ in range(self.times))
         null = np.array([without_uncertainty(self.inner)(x, other).value for other in shuffled])
         return dataclasses.replace(

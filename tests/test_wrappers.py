@@ -161,3 +161,14 @@ def test_wrappers_nest_on_torch(rng):
 def test_projected_bad_settings():
     with pytest.raises(ValueError, match="at least one component"):
         Projected(Gaussian(), dims=0)
+
+
+def test_our_random_numbers_are_not_the_callers():
+    """Data drawn from default_rng(0) and shuffled by the same numbers would correlate with their own shuffle."""
+    from estimators._samples import stream
+
+    ours, theirs = stream(0, "permutations").random(1000), np.random.default_rng(0).random(1000)
+    assert abs(np.corrcoef(ours, theirs)[0, 1]) < 4 / math.sqrt(1000)
+    assert not np.isin(ours, theirs).any()
+    assert not np.array_equal(ours, stream(0, "parts").random(1000))
+    assert np.array_equal(ours, stream(0, "permutations").random(1000))
