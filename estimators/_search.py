@@ -34,7 +34,7 @@ _UNDERFLOW = 1e-30  # absolute, of a sum of float32 products, with room to spare
 
 def fastest(n: int, d: int) -> Path:
     """Trees stop pruning as the dimension grows, later when points are many: measured where the two draw."""
-    return "tree" if d <= 4 or n > 32 * 2.0**d else "filter"
+    return "tree" if d <= 4 or math.log2(n) > d + 5 else "filter"
 
 
 def nearest(

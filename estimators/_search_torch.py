@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from estimators._samples import stream
+
 __all__ = ["nearest", "nearest_and_counts", "scaled", "some_columns", "standardised", "tails", "untied"]
 
 _CELLS = 1 << 25  # of one table of distances: 256 MiB
@@ -31,7 +33,7 @@ def untied(z: torch.Tensor, jitter: float, seed: int) -> tuple[torch.Tensor, int
     if not bool(tied.any()):
         return z, 0, 0
     duplicates = len(z) - len(torch.unique(z, dim=0)) if bool(tied.all()) else 0
-    noise = np.random.default_rng(seed).uniform(-jitter, jitter, size=(len(z), int(tied.sum())))
+    noise = stream(seed, "jitter").uniform(-jitter, jitter, size=(len(z), int(tied.sum())))
     z = z.clone()
     z[:, tied] += torch.as_tensor(noise, device=z.device)
     return z, int(repeats.max()), duplicates

@@ -38,7 +38,7 @@ from array_api_compat import array_namespace, is_torch_array
 from scipy.special import gammaln, psi
 
 from estimators._result import Estimate
-from estimators._samples import as_numpy, as_samples, drop_constant_columns, paired
+from estimators._samples import as_numpy, as_samples, drop_constant_columns, paired, stream
 from estimators._search import nearest as _nearest
 from estimators._search import nearest_and_counts
 from estimators.protocols import Array
@@ -335,7 +335,7 @@ def _untied(z: np.ndarray) -> tuple[np.ndarray, int, int]:
         return z, 0, 0
     # A repeated row repeats every coordinate, so rows need no comparison while one column has no repeat.
     duplicates = z.shape[0] - np.unique(z, axis=0).shape[0] if tied.all() else 0
-    noise = np.random.default_rng(_SEED).uniform(-_JITTER, _JITTER, size=(z.shape[0], int(tied.sum())))
+    noise = stream(_SEED, "jitter").uniform(-_JITTER, _JITTER, size=(z.shape[0], int(tied.sum())))
     z = z.copy(order="K")
     z[:, tied] += noise
     return z, int(repeats.max()), duplicates
@@ -355,7 +355,7 @@ def _warnings(
     """Flags and diagnostics, from the standardised samples `unit` and the measured ones `z`."""
     n, d = z.shape
     on = _on_device_of(z)
-    sample = on.some_columns(z, np.random.default_rng(_SEED).permutation(n)[:2000])
+    sample = on.some_columns(z, stream(_SEED, "sample").permutation(n)[:2000])
     pair = np.zeros(sample.shape[1])
     for first, last in ((0, split), (split, d)):
         square = np.zeros(len(pair))

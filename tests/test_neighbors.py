@@ -177,7 +177,7 @@ def test_kernels_release_the_lock_and_keep_to_exact_arithmetic() -> None:
 
 def test_path_by_dimension_and_number() -> None:
     assert [_path(1000, d) for d in (2, 4, 5, 6, 16)] == ["tree", "tree", "filter", "filter", "filter"]
-    assert [_path(50_000, d) for d in (6, 10, 11)] == ["tree", "tree", "filter"]
+    assert [_path(50_000, d) for d in (6, 10, 11, 5000)] == ["tree", "tree", "filter", "filter"]
 
 
 @pytest.mark.parametrize("d", [1, 3, 8])
