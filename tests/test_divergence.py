@@ -132,9 +132,10 @@ def test_repeated_values_of_a_discrete_law() -> None:
 def test_constant_columns() -> None:
     x, y = pair(300, 200, 5)
     e = KNNDivergence()(np.column_stack([x, np.ones(300)]), np.column_stack([y, np.ones(200)]))
-    assert e.flags == ("constant-columns",)
+    without = KNNDivergence()(x, y)
+    assert set(e.flags) == {"constant-columns", *without.flags}
     assert e.diagnostics["dropped"] == 1
-    assert e.value == KNNDivergence()(x, y).value
+    assert e.value == without.value
     for other in (2 * np.ones(200), y[:, 0]):
         with pytest.raises(ValueError, match=r"column 2 is constant in one sample .* infinite"):
             KNNDivergence()(np.column_stack([x, np.ones(300)]), np.column_stack([y, other]))
