@@ -109,7 +109,8 @@ def test_nested_recordings_remove_only_their_own(net):
 def test_the_model_pickles_after_recording(net):
     with record(net, ["stem"]):
         net(X)
-    pickle.dumps(net)
+    copy = pickle.loads(pickle.dumps(net))
+    assert torch.equal(copy(X)["all"], net(X)["all"])
 
 
 def test_tuples_and_dicts_need_a_selector(net):
