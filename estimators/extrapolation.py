@@ -93,8 +93,8 @@ class Extrapolated:
         sampling = float(np.mean(scatters))  # each is an estimate of the full-sample variance
         stderr = math.sqrt(sampling + fit.variance)
         reach = float(norm.ppf(0.5 + self.level / 2)) * stderr
-        moved = abs(_line(np.array(means[1:]), first=2).intercept - fit.intercept)
-        bent = fit.curvature > 0.1 and moved > stderr / 2
+        without = _line(np.array(means[1:]), first=2).intercept
+        bent = fit.curvature > 0.1 and abs(without - fit.intercept) > stderr / 2
         return dataclasses.replace(
             whole,
             value=fit.intercept,
@@ -110,7 +110,7 @@ class Extrapolated:
                 "at_full_n": whole.value,
                 "slope": fit.slope,
                 "curvature": fit.curvature,
-                "intercept_without_full_n": fit.intercept + moved,
+                "intercept_without_full_n": without,
                 "gammas": float(len(means)),
             },
         )
