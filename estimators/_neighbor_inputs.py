@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from estimators._samples import as_numpy, drop_constant_columns, paired
-from estimators.neighbors import _require, _standardised, _untied, _warnings
+from estimators.neighbors import _require, _standardised, _untied, _warnings, check_settings
 from estimators.protocols import Array
 
 __all__ = ["Stacked", "check_settings", "stacked", "warnings_of"]
@@ -35,21 +33,6 @@ class Stacked:
         """The variables `first` to `last` (excluded)."""
         edges = np.concatenate([[0], np.cumsum(self.widths)])
         return self.z[:, edges[first] : edges[last]]
-
-
-def check_settings(estimator: Any) -> None:
-    """Checks `k`, `workers` and `norm`, as far as the estimator has them, and makes integers plain."""
-    for name in ("k", "workers"):
-        value = getattr(estimator, name)
-        try:
-            number = operator.index(value)
-        except TypeError:
-            raise TypeError(f"{name} must be an integer, got {value!r}") from None
-        if number < 1 or isinstance(value, bool):
-            raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
-        object.__setattr__(estimator, name, number)  # a numpy integer would spoil the repr
-    if getattr(estimator, "norm", "max") not in ("max", "euclidean"):
-        raise ValueError(f"norm must be 'max' or 'euclidean', got {estimator.norm!r}")
 
 
 def stacked(arrays: Mapping[str, Array], k: int, *, standardise: bool = True, untie: bool = True) -> Stacked:

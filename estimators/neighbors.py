@@ -96,7 +96,7 @@ class KozachenkoLeonenko:
     workers: int = field(default=1, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        _check_settings(self)
+        check_settings(self)
 
     def __call__(self, x: Array, /) -> Estimate:
         return self._measure(_samples(x, "x"))
@@ -179,7 +179,7 @@ class KSG:
     workers: int = field(default=1, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        _check_settings(self)
+        check_settings(self)
         if self.algorithm not in (1, 2):
             raise ValueError(f"algorithm must be 1 or 2, got {self.algorithm!r}")
 
@@ -275,7 +275,8 @@ def _samples(x: Array, name: str) -> Array:
     return as_numpy(x, name)
 
 
-def _check_settings(estimator: KozachenkoLeonenko | KSG) -> None:
+def check_settings(estimator: Any) -> None:
+    """Checks `k`, `workers` and `norm`, as far as the estimator has them, and makes integers plain."""
     for name in ("k", "workers"):
         value = getattr(estimator, name)
         try:
@@ -285,7 +286,7 @@ def _check_settings(estimator: KozachenkoLeonenko | KSG) -> None:
         if number < 1 or isinstance(value, bool):
             raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
         object.__setattr__(estimator, name, number)  # a numpy integer would spoil the repr
-    if estimator.norm not in ("max", "euclidean"):
+    if getattr(estimator, "norm", "max") not in ("max", "euclidean"):
         raise ValueError(f"norm must be 'max' or 'euclidean', got {estimator.norm!r}")
 
 
