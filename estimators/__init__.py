@@ -10,6 +10,7 @@ from estimators.protocols import ConditionalMutualInformation, Entropy, MutualIn
 from estimators.registry import parse
 
 _HOME = {
+    "Auto": "auto",
     "Gaussian": "gaussian",
     "GaussianTotalCorrelation": "total_correlation",
     "ShrunkGaussian": "shrinkage",
@@ -20,12 +21,16 @@ _HOME = {
     "KozachenkoLeonenko": "neighbors",
     "KSG": "neighbors",
     "LocalNonUniformity": "neighbors_local",
+    "GeometricKNN": "neighbors_geometric",
     "FrenzelPompe": "neighbors_conditional",
     "TotalCorrelation": "neighbors_total",
     "Ross": "neighbors_mixed",
     "Gao": "neighbors_mixed",
     "KNNDivergence": "divergence",
     "KolchinskyTracey": "mixture",
+    "SamplePropagation": "propagation",
+    "LeaveOneOut": "leave_one_out",
+    "KDE": "kde",
     "Discrete": "discrete",
     "Binned": "binning",
     "MatrixRenyi": "kernel",
@@ -34,11 +39,21 @@ _HOME = {
     "CKA": "dependence",
     "MINE": "variational",
     "InfoNCE": "variational",
+    "NWJ": "variational",
+    "JSD": "variational",
+    "SMILE": "variational",
+    "FLO": "variational",
+    "DoE": "variational_density",
+    "CLUB": "variational_density",
+    "LMI": "latent",
+    "MMG": "diffusion",
     "ProbeInformation": "probe",
     "Subsampled": "wrappers",
     "Permuted": "wrappers",
     "Projected": "views",
     "Sliced": "views",
+    "Student": "student",
+    "StudentCopula": "student",
     "Copula": "views",
     "ThreeEntropies": "views",
     "Extrapolated": "extrapolation",
@@ -50,7 +65,10 @@ __all__ = [
     "Entropy",
     "Estimate",
     "MutualInformation",
+    "Panel",
+    "PanelResult",
     "distributions",
+    "mutual_information",
     "parse",
     *_HOME,
 ]
@@ -59,6 +77,10 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(import_module(f"estimators.{_HOME[name]}"), name)
+    if name in ("Panel", "PanelResult"):  # shows many numbers, and so is no estimator
+        return getattr(import_module("estimators.panel"), name)
+    if name == "mutual_information":
+        return import_module("estimators.auto").mutual_information
     if name == "distributions":
         return import_module("estimators.distributions")
     if name == "ESTIMATORS":

@@ -16,7 +16,10 @@ __all__ = ["Stacked", "check_settings", "stacked", "warnings_of"]
 
 @dataclass(frozen=True, eq=False)
 class Stacked:
-    """Variables side by side: `z` is measured, `unit` its standardised form, `widths` the columns of each."""
+    """Variables side by side: `z` is measured, `unit` its standardised form, `widths` the columns of each.
+
+    `log_scale` is the logarithm of what the columns of z were divided by, in the order of these.
+    """
 
     z: np.ndarray
     unit: np.ndarray
@@ -24,6 +27,7 @@ class Stacked:
     dropped: int
     ties: int
     duplicates: int
+    log_scale: np.ndarray
 
     @property
     def n(self) -> int:
@@ -56,18 +60,17 @@ def stacked(arrays: Mapping[str, Array], k: int, *, standardise: bool = True, un
         kept, removed = drop_constant_columns(x, name)
         parts.append(kept)
         dropped += removed
-    # Columns contiguous, as all that follows runs along them.
-    unit, log_spread = _standardised(np.concatenate([x.T for x in parts]).T)
+    unit, log_spread = _standardised(*parts)
     loosened, ties, duplicates = _untied(unit)
     if untie:
         unit = loosened
-    z = unit if standardise else unit * np.exp(log_spread - log_spread.max())
-    return Stacked(z, unit, tuple(x.shape[1] for x in parts), dropped, ties, duplicates)
+    common = np.full_like(log_spread, log_spread.max())
+    z, log_scale = (unit, log_spread) if standardise else (unit * np.exp(log_spread - common), common)
+    return Stacked(z, unit, tuple(x.shape[1] for x in parts), dropped, ties, duplicates, log_scale)
 
 
 def warnings_of(
-    s: Stacked, k: int, radius: np.ndarray, *, split: int | None = None, euclidean: bool = False
+    s: Stacked, k: int, radius: np.ndarray, *, euclidean: bool = False
 ) -> tuple[tuple[str, ...], dict[str, float]]:
-    """Flags and diagnostics of a search that found the k-th neighbours at `radius: (n,)`."""
-    split = s.z.shape[1] if split is None else split
-    return _warnings(s.unit, s.z, k, s.dropped, s.ties, s.duplicates, radius, split, euclidean)
+    """Flags and diagnostics of a search that found the k-th neighbours at `radius: (n,)`, not squared."""
+    return _warnings(s.unit, s.z, k, s.dropped, s.ties, s.duplicates, radius, s.widths, euclidean)

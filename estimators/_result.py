@@ -16,6 +16,7 @@ FLAGS: Mapping[str, str] = {
     "duplicates": "repeated rows: neighbour distances collapse, and held-out samples repeat fitted ones; biased upwards",
     "constant-columns": "constant columns were dropped",
     "heavy-tails": "extreme values: second moments and neighbour distances converge slowly",
+    "non-gaussian": "the data are not jointly normal, as this estimator takes them to be: the value may err either way",
     "small-sample": "fewer samples than the estimator needs to be trusted at this dimension",
     "large-correction": "the bias correction is large against the value",
     "rank-deficient": "the covariance is singular to working precision",

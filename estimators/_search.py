@@ -11,13 +11,18 @@ All searches round alike, so the result depends neither on the choice nor on the
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal
+from functools import cache
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 __all__ = ["count", "fastest", "nearest", "nearest_and_counts"]
 
@@ -26,6 +31,7 @@ Path = Literal["line", "tree", "filter", "brute"]
 _LEAF = 64  # most points in a leaf of the tree
 _ROWS = 64, 256  # fewest and most rows of a table of distances: memory stays O(n d)
 _CELLS = 1 << 21  # of a table, between these
+_CACHED = 1 << 15  # numbers that are worked on together
 _STEPS = 32_000  # of the grid, so that a difference fits into 16 bits
 _UNDECIDED = 1 / 16  # share of the pairs above which exact distances alone are faster
 _ROUNDING = 2.0**-24  # relative, of float32
@@ -154,16 +160,35 @@ def _tree(z: np.ndarray, workers: int) -> tuple[np.ndarray, np.ndarray, np.ndarr
     return points, order, low, high, depth
 
 
-def _shared(work: Callable[[int, int], object], total: int, workers: int) -> None:
-    """Calls `work(first, last)` over the whole range, in more blocks than threads so that none waits long."""
+def _column_groups(n: int, first: int, last: int) -> Iterator[slice]:
+    """Columns of n numbers a few at a time, so that they stay in cache while they are worked on."""
+    step = max(1, _CACHED // n)
+    return (slice(start, min(start + step, last)) for start in range(first, last, step))
+
+
+def _shared(work: Callable[[int, int], object], total: int, workers: int, least: int = 1) -> None:
+    """Calls `work(first, last)` over the whole range, in blocks of at least about `least`.
+
+    There are more blocks than threads where that allows it, so that none waits long.
+    """
     if workers == 1:
         work(0, total)
         return
-    blocks = min(8 * workers, total)
-    edges = [total * i // blocks for i in range(blocks + 1)]
+    workers = min(workers, total)
+    blocks = workers * min(max(total // (least * workers), 1), 8)
+    turns = itertools.count()
+
+    def take_turns() -> None:
+        for turn in turns:
+            if turn >= blocks:
+                return
+            work(total * turn // blocks, total * (turn + 1) // blocks)
+
     with ThreadPoolExecutor(workers) as pool:
-        for _ in pool.map(work, edges[:-1], edges[1:]):
-            pass
+        others = [pool.submit(take_turns) for _ in range(workers - 1)]
+        take_turns()
+        for other in others:
+            other.result()
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,11 +224,10 @@ class _Tables:
         tables: list[np.ndarray],
         distance: np.ndarray,
         index: np.ndarray,
-        who: np.ndarray,
     ) -> int:
         from estimators._kernels import pairs
 
-        settings = (self.slack, self.below, self._top, self.tally, distance, index, who)
+        settings = (self.slack, self.below, self._top, self.tally, distance, index)
         return pairs.nearest(
             tables[0], tables[-1], first, last, self.rows, self.groups[0][1], self.euclidean, *settings
         )
@@ -218,15 +242,20 @@ class _Tables:
         return pairs.count(table, first, last, self.rows, *self.groups[group], self.euclidean, *settings)
 
 
-def _grid(z: np.ndarray, groups: list[tuple[int, int]]) -> _Tables:
+def _grid(z: np.ndarray, groups: list[tuple[int, int]], workers: int = 1) -> _Tables:
     """Largest-coordinate distances on a grid: each coordinate moves by half a step, a distance by one."""
     from estimators._kernels import pairs
 
     low, high = z.min(axis=0), z.max(axis=0)
     step = max(float((high - low).max()) / _STEPS, 1e-300)
     points = np.empty(z.shape[::-1], np.int16)
-    for row, column, least in zip(points, z.T, low, strict=True):
-        row[:] = np.rint((column - least) / step)
+
+    def work(first: int, last: int) -> None:
+        for columns in _column_groups(len(z), first, last):
+            steps = (z.T[columns] - low[columns, None]) / step
+            points[columns] = np.rint(steps, out=steps)
+
+    _shared(work, z.shape[1], workers)
     return _Tables(
         lambda g, first, last, table: pairs.largest(points, first, last, *groups[g], table),
         np.ascontiguousarray(z),
@@ -246,19 +275,25 @@ def _products(z: np.ndarray, groups: list[tuple[int, int]]) -> _Tables:
     magnitudes (Higham, 2002, *Accuracy and Stability of Numerical Algorithms*, eq. 3.5), here
     \(2 (|a|^2 + |b|^2)\). Norms lowered by that share give a lower bound of the distance.
     """
-    left, right = [], []
+    factors = []
     slack = np.zeros(len(z))
     for first, last in groups:
-        part = z[:, first:last]
-        norm = np.einsum("ji,ji->i", part.T, part.T)
-        share = 2.02 * (last - first + 10) * _ROUNDING
+        part, m = z.T[first:last], last - first
+        norm = np.einsum("ji,ji->i", part, part)
+        share = 2.02 * (m + 10) * _ROUNDING
         lowered = (1 - share) * norm - _UNDERFLOW
-        ones = np.ones(len(z))
-        left.append(np.column_stack([-2 * part, ones, lowered]).astype(np.float32))
-        right.append(np.ascontiguousarray(np.column_stack([part, lowered, ones]).T, np.float32))
+        columns = np.empty((m + 2, len(z)), np.float32)
+        columns[:m], columns[m], columns[m + 1] = part, lowered, 1
+        factors.append(columns)
         slack = np.maximum(slack, 2 * share * norm + 3 * _UNDERFLOW)
+
+    def fill(g: int, first: int, last: int, table: np.ndarray) -> None:
+        left = -2 * factors[g][:, first:last]
+        left[-2], left[-1] = 1, factors[g][-2, first:last]
+        np.matmul(left.T, factors[g], out=table[: last - first])
+
     return _Tables(
-        lambda g, first, last, table: np.matmul(left[g][first:last], right[g], out=table[: last - first]),
+        fill,
         np.ascontiguousarray(z),
         groups,
         True,
@@ -282,6 +317,13 @@ def _exactly(z: np.ndarray, groups: list[tuple[int, int]], euclidean: bool) -> _
     )
 
 
+@cache
+def _blas() -> ThreadpoolController:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()  # asks for all loaded libraries, which takes longer than small products
+
+
 def _in_blocks(
     step: Callable[[_Tables, int, int, list[np.ndarray]], int],
     z: np.ndarray,
@@ -292,11 +334,13 @@ def _in_blocks(
 ) -> None:
     """Calls `step` for blocks of rows. It returns how many distances its tables left undecided."""
     n = len(z)
-    quick = None if brute else _products(z, groups) if euclidean else _grid(z, groups)
+    quick = None if brute else _products(z, groups) if euclidean else _grid(z, groups, workers)
+
+    idle: list[list[np.ndarray]] = []  # tables that no thread uses at the moment
 
     def work(first: int, last: int) -> None:
         measure = quick or _exactly(z, groups, euclidean)
-        tables = measure.empty()
+        tables = idle.pop() if quick and idle else measure.empty()
         start = first
         while start < last:
             stop = min(start + len(tables[0]), last)
@@ -305,14 +349,14 @@ def _in_blocks(
                 measure = _exactly(z, groups, euclidean)
                 tables = measure.empty()
             start = stop
+        if measure is quick:
+            idle.append(tables)
 
     if brute or not euclidean:
-        _shared(work, n, workers)
+        _shared(work, n, workers, _ROWS[1])
         return
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(1, user_api="blas"):  # the threads are those of `workers`
-        _shared(work, n, workers)
+    with _blas().limit(limits=1, user_api="blas"):  # the threads are those of `workers`
+        _shared(work, n, workers, _ROWS[1])
 
 
 def _over_all_pairs(
@@ -327,7 +371,7 @@ def _over_all_pairs(
     def step(measure: _Tables, first: int, last: int, tables: list[np.ndarray]) -> int:
         for g, table in enumerate(tables):
             measure.fill(g, first, last, table)
-        undecided = measure.nearest(first, last, tables, distance, index, np.empty(n, np.int64))
+        undecided = measure.nearest(first, last, tables, distance, index)
         if algorithm:
             block = slice(first, last)
             radii[:, block] = _marginal_radii(

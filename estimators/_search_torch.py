@@ -15,8 +15,9 @@ __all__ = ["nearest", "nearest_and_counts", "scaled", "some_columns", "standardi
 _CELLS = 1 << 25  # of one table of distances: 256 MiB
 
 
-def standardised(x: torch.Tensor) -> tuple[torch.Tensor, np.ndarray]:
-    """Columns of mean 0 and standard deviation 1, and the logarithms of the standard deviations."""
+def standardised(*variables: torch.Tensor, workers: int = 1) -> tuple[torch.Tensor, np.ndarray]:
+    """The columns of all variables, of mean 0 and standard deviation 1, and the logarithms of the deviations."""
+    x = torch.cat(variables, dim=1)
     x = x - x.mean(0)
     x = x - x.mean(0)  # the first mean of a column with a large offset is rounded
     size = x.abs().amax(0)

@@ -10,8 +10,9 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from estimators._covariance import common_flags
 from estimators._result import Estimate
-from estimators._samples import as_numpy, drop_constant_columns, is_discrete, paired
+from estimators._samples import as_numpy, drop_constant_columns, is_discrete, paired, standardised
 from estimators._settings import settings
 from estimators.discrete import Discrete
 from estimators.protocols import Array
@@ -21,6 +22,8 @@ __all__ = ["Binned", "cells", "patterns"]
 Rule = Literal["width", "mass", "fixed"]
 
 _MIN_N = 4
+_ROUNDED = 0.1  # nats; above, the size of the cells makes the number and not the law
+_FINEST = 1e-6  # variance, in squared cells, below which a direction is a function of the others
 _OVERFLOW = 0.01  # share of values outside the range above which the end cells, not the law, make the number
 
 
@@ -98,7 +101,9 @@ class Binned:
       log n whatever the law (`saturated`); I(QX;Y) is then H(Y). `occupied` and `log_n` are in the diagnostics,
       `ceiling` of an entropy is min(log n, d log B).
     * `"width"` cuts each column's own range: a relative resolution. Growing or shrinking weights are invisible, one
-      outlier merges all other values, and the range widens with n. It drops constant columns, having no range.
+      outlier merges all other values (`heavy-tails`), and the range widens with n. It drops constant columns, having none.
+    * A dependence finer than a cell is not seen: `rounded_away` is what rounding would take from a normal law of this
+      covariance, and above 0.1 nats the flag is `saturated`. Many cells need many samples: `small-sample`, as `Discrete`.
     * `"fixed"` cuts [`low`, `high`]: an absolute resolution. It suits bounded activations, such as tanh on [-1, 1].
       A shrinking layer "compresses". Values outside are an error, or with `overflow=True` fall into one
       cell below and one above: a layer that outgrows the range then seems to compress as well. Their share is
@@ -168,11 +173,14 @@ class Binned:
             if part.columns:
                 extra[f"d{suffix}"] = part.columns
                 extra[f"log_cells{'_' * bool(suffix)}{suffix}"] = part.columns * math.log(self._sides)
+        if len(binned) == 2:
+            extra["rounded_away"] = _rounded_away(binned[0].rows, binned[1].rows)
         if self.rule == "fixed":
             extra["overflow"] = max((part.outside for part in binned), default=0.0)
         raised = {
             "constant-columns": extra["dropped"] > 0,
-            "saturated": extra.get("overflow", 0.0) > _OVERFLOW,
+            "saturated": extra.get("overflow", 0.0) > _OVERFLOW or extra.get("rounded_away", 0.0) > _ROUNDED,
+            "heavy-tails": any(part.heavy for part in binned),
         }
         flags = tuple(dict.fromkeys((*inner.flags, *(name for name, is_so in raised.items() if is_so))))
         ceiling = inner.ceiling
@@ -199,7 +207,8 @@ class Binned:
         if self.rule != "fixed":
             kept, dropped = drop_constant_columns(z, name)
             rows = cells(kept, self.bins, self.rule)
-            return _Cut(labels=patterns(rows), columns=rows.shape[1], dropped=dropped)
+            heavy = self.rule == "width" and "heavy-tails" in common_flags(standardised(kept), 0)
+            return _Cut(labels=patterns(rows), rows=rows, columns=rows.shape[1], dropped=dropped, heavy=heavy)
         rows = cells(z, self.bins, self.rule, self.low, self.high)
         outside = (rows < 0) | (rows >= self.bins)
         if outside.any() and not self.overflow:
@@ -207,7 +216,24 @@ class Binned:
                 f"{name} of shape {z.shape} has {int(outside.sum())} values outside [{self.low}, {self.high}], it spans "
                 f"[{z.min():.6g}, {z.max():.6g}]: widen low and high, or pass overflow=True to count them in end cells"
             )
-        return _Cut(labels=patterns(rows), columns=rows.shape[1], outside=float(outside.mean()))
+        return _Cut(labels=patterns(rows), rows=rows, columns=rows.shape[1], outside=float(outside.mean()))
+
+
+def _rounded_away(x: np.ndarray, y: np.ndarray) -> float:
+    """Nats that rounding to cells takes from the information of a normal law with the covariance of the samples.
+
+    Rounding adds the variance 1/12 of a cell to every column (Sheppard's correction); less it, the cells' covariance is that
+    of the samples, in squared cells. The last of it that is kept stands for a dependence finer than any cell.
+    """
+    d = x.shape[1]
+    z = np.concatenate([x, y], axis=1).astype(float)
+    cov = (z - z.mean(axis=0)).T @ (z - z.mean(axis=0)) / len(z)
+
+    def lost(c: np.ndarray) -> float:
+        values = np.linalg.eigvalsh(c)
+        return float(np.sum(np.log(np.maximum(values, 1 / 12) / np.maximum(values - 1 / 12, _FINEST))))
+
+    return 0.5 * (lost(cov) - lost(cov[:d, :d]) - lost(cov[d:, d:]))
 
 
 @dataclass(frozen=True)
@@ -215,6 +241,8 @@ class _Cut:
     """Labels of one argument, and how they were cut; no columns where they were labels before."""
 
     labels: Array
+    rows: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.int64))
     columns: int = 0
     dropped: int = 0
+    heavy: bool = False
     outside: float = 0.0

@@ -58,7 +58,10 @@ def canonical_directions(x: Array, y: Array, components: int, ridge: float) -> t
     x, y = x - xp.mean(x, axis=0), y - xp.mean(y, axis=0)
     lx, ly = _factor(x, ridge), _factor(y, ridge)
     cross = xp.linalg.solve(ly, xp.linalg.solve(lx, x.T @ y / x.shape[0]).T).T
-    u, _, vt = xp.linalg.svd(cross, full_matrices=False)
+    try:
+        u, _, vt = xp.linalg.svd(cross, full_matrices=False)
+    except (ValueError, RuntimeError):  # the factor passed, but the ridge is lost in its rounding
+        raise _singular(x, ridge) from None
     return xp.linalg.solve(lx.T, u[:, :components]), xp.linalg.solve(ly.T, vt[:components, :].T)
 
 
@@ -69,10 +72,15 @@ def _factor(z: Array, ridge: float) -> Array:
     try:
         return xp.linalg.cholesky(cov)
     except (ValueError, RuntimeError):  # the LinAlgError of numpy and of torch
-        raise ValueError(
-            f"ridge = {ridge} leaves a covariance of shape {tuple(cov.shape)} from {z.shape[0]} samples singular; "
-            "give a larger ridge, or ridge=None to have it chosen"
-        ) from None
+        raise _singular(z, ridge) from None
+
+
+def _singular(z: Array, ridge: float) -> ValueError:
+    n, d = z.shape
+    return ValueError(
+        f"ridge = {ridge} leaves a covariance of shape {(d, d)} from {n} samples singular; "
+        "give a larger ridge, or ridge=None to have it chosen"
+    )
 
 
 @settings
@@ -150,7 +158,7 @@ class CrossFittedCCA:
         held_out, training, ridges = [], [], []
         for train, test in folds(n, self.folds, self.seed):
             inside = rows(x, train), rows(y, train)
-            ridge = self._chosen_ridge(*inside, k) if self.ridge is None else self.ridge
+            ridge = self.chosen_ridge(*inside)
             a, b = canonical_directions(*inside, k, ridge)
             held_out.append(_measured(rows(x, test) @ a, rows(y, test) @ b))
             training.append(_measured(inside[0] @ a, inside[1] @ b).value)
@@ -188,11 +196,19 @@ class CrossFittedCCA:
             },
         )
 
-    def _chosen_ridge(self, x: Array, y: Array, k: int) -> float:
+    def chosen_ridge(self, x: Array, y: Array) -> float:
+        """The ridge for standardised training samples: `ridge`, or the one of most value on their other half."""
+        if self.ridge is not None:
+            return self.ridge
+        k = min(self.components, x.shape[1], y.shape[1])
         first, second = next(iter(folds(x.shape[0], 2, self.seed + 1)))
         scores = []
         for ridge in _RIDGES:
-            a, b = canonical_directions(rows(x, first), rows(y, first), k, ridge)
+            try:
+                a, b = canonical_directions(rows(x, first), rows(y, first), k, ridge)
+            except ValueError:  # too small a ridge for these samples
+                scores.append(-math.inf)
+                continue
             scores.append(_measured(rows(x, second) @ a, rows(y, second) @ b).value)
         return _RIDGES[int(np.argmax(scores))]
 

@@ -16,7 +16,7 @@ from estimators.gaussian import Gaussian
 from estimators.protocols import Array
 from estimators.total_correlation import GaussianTotalCorrelation
 
-__all__ = ["GaussianCopula", "normal_scores"]
+__all__ = ["GaussianCopula", "normal_scores", "rank_flags"]
 
 _RANK_SHARE = (
     0.5  # an effective rank up to this share of the columns is a subspace that rank transforms can bend ...
@@ -87,6 +87,9 @@ class GaussianCopula:
     of its correlation spectrum is at most d / 2 and its smallest eigenvalue is below max(0.01, 10 / n), where 1 / n is
     the order of the squared error of ranks.
 
+    The same error lowers the value of strong dependence: at n = 1500 by 0.02 nats at \(\rho = 0.99\) and by 0.15 at 0.9999.
+    "saturated" is raised when a canonical correlation of the scores leaves less than 10 / n unexplained.
+
     Arguments:
         corrected: remove the small-sample bias. `False` gives the plug-in value.
 
@@ -125,7 +128,7 @@ class GaussianCopula:
             inner = Gaussian(self.corrected)(*scores)
         numbers = {**inner.diagnostics, "dropped": dropped, "ties": ties}
         flags: tuple[str, ...] = ("constant-columns",) if dropped else ()
-        flags = (*flags, "ties") if ties else flags
+        flags = merged(flags, rank_flags(ties, inner))
         for i, column in enumerate(columns):
             z = standardised(column)  # only here: standardising would round small differences to ties
             rank, smallest = participation_ratio(z), _smallest_eigenvalue(z)
@@ -139,6 +142,13 @@ class GaussianCopula:
         return dataclasses.replace(
             inner, method=repr(self), flags=merged(flags, inner.flags), diagnostics=numbers
         )
+
+
+def rank_flags(ties: int, found: Estimate) -> tuple[str, ...]:
+    """`ties`, and `saturated` where the unexplained variance is below the squared error of empirical normal scores."""
+    top = found.diagnostics.get("max_canonical_correlation", 0.0)
+    unresolved = 1 - top * top < _WARP / found.n
+    return (("ties",) if ties else ()) + (("saturated",) if unresolved else ())
 
 
 def _smallest_eigenvalue(z: Array) -> float:

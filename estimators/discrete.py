@@ -208,9 +208,11 @@ class Discrete:
     law and at independence. It is the posterior standard deviation of an NSB entropy and `None` otherwise: wrap
     the estimator as `Subsampled(...)`.
 
-    Flags: `small-sample` under 5 samples per occupied (joint) cell; `saturated` where an entropy lies within 0.5 nats
-    of log n, as any law with many more than n symbols does; `violated-bound` where a corrected value lies above
-    min(H(X), H(Y)), or above the log of a declared alphabet; `large-correction` as its text says.
+    Flags: `small-sample` under 5 samples per occupied (joint) cell, and where the bias that a plug-in information leaves
+    in, \((m_{xy} - m_x - m_y + 1) / 2 n\) over the occupied cells, is above 2 standard errors; `saturated` where an
+    entropy lies within 0.5 nats of log n, as any law with many more than n symbols does; `violated-bound` where a
+    corrected value lies above min(H(X), H(Y)), or above the log of a declared alphabet; `large-correction` as its text
+    says.
 
     Arguments:
         method: one of the six.
@@ -289,6 +291,8 @@ class Discrete:
         coherent = self.method in ("plug-in", "james-stein")
         analytic = self.method in ("plug-in", "miller-madow", "grassberger")
         sd = _information_error(t) if analytic else None
+        # To first order; uncorrected, it is what the plug-in reads of independent labels.
+        bias = (len(t.joint) - len(t.x) - len(t.y) + 1) / (2 * n) if self.method == "plug-in" else 0.0
         return Estimate(
             value=value,
             quantity="I(X;Y)",
@@ -297,7 +301,14 @@ class Discrete:
             stderr=sd or None,
             ceiling=min(h[0], h[1]) if coherent else None,
             flags=_flags(
-                n, len(t.joint), max(*h, *plain), value, correction, sd, broken=value > min(h[:2]) + _ROUNDING
+                n,
+                len(t.joint),
+                max(*h, *plain),
+                value,
+                correction,
+                sd,
+                broken=value > min(h[:2]) + _ROUNDING,
+                biased=bias > 2 * (sd or 0.0) + _ROUNDING,
             ),
             diagnostics={
                 "occupied": len(t.joint),
@@ -480,9 +491,10 @@ def _flags(
     sd: float | None,
     *,
     broken: bool,
+    biased: bool = False,
 ) -> tuple[str, ...]:
     flags = {
-        "small-sample": n < _PER_CELL * occupied,
+        "small-sample": biased or n < _PER_CELL * occupied,
         "saturated": entropy >= math.log(n) - _SATURATED,
         "large-correction": abs(correction) > max(abs(value), 2 * (sd or 0.0)) + _ROUNDING,
         "violated-bound": broken,

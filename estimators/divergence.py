@@ -2,8 +2,7 @@ r"""Relative entropy of two samples from the distances between neighbours, on th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import field
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -14,6 +13,7 @@ from estimators._neighbor_inputs import check_settings
 from estimators._result import Estimate
 from estimators._samples import as_numpy, drop_constant_columns, stream
 from estimators._search import nearest
+from estimators._settings import settings
 from estimators.neighbors import _untied
 from estimators.protocols import Array
 
@@ -27,7 +27,7 @@ _TIES = 0.02  # share of repeated entries in a column above which the flag is ra
 _HEAVY = 6.0  # excess kurtosis above which distances say little about the bulk (a Laplace law has 3)
 
 
-@dataclass(frozen=True)
+@settings
 class KNNDivergence:
     r"""Kullback-Leibler divergence KL(P||Q) in nats of a sample from P and one from Q (Wang et al.).
 
@@ -75,7 +75,7 @@ class KNNDivergence:
 
     k: int = 3
     standardise: bool = True
-    norm: Literal["max", "euclidean"] = "max"
+    norm: str = "max"
     workers: int = field(default=1, repr=False, compare=False)
 
     def __post_init__(self) -> None:

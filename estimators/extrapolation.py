@@ -16,8 +16,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm
+from scipy.stats import t
 
+from estimators._covariance import merged
 from estimators._result import Estimate
 from estimators._samples import stream
 from estimators._settings import settings
@@ -35,9 +36,11 @@ class Extrapolated:
 
     The line is fitted by least squares to the averages at \(\gamma = 1 \ldots G\): under the 1/n law of the variance
     they all have the variance of the full-sample estimate. Its error combines that variance, from the scatter of
-    the parts, and the scatter of the averages around the line. A quadratic term that is large against the linear
-    one, or an intercept that moves when the full sample is left out, says that the line does not hold: the flag
-    `not-linear` is raised. An extrapolated lower bound is no bound.
+    the parts, and the scatter of the averages around the line; the interval is Student's t with the degrees of freedom
+    of both, and covers the truth where the line holds. A quadratic term that is large against the linear one, or an
+    intercept that moves when the full sample is left out, says that the line does not hold: the flag
+    `not-linear` is raised. An extrapolated lower bound is no bound. Where the inner estimator reads infinity, of all samples
+    or of a part, its value is returned as it is, with the same flag and no error.
 
     Arguments:
         inner: any estimator.
@@ -50,7 +53,8 @@ class Extrapolated:
 
     References:
         Strong, Koberle, de Ruyter van Steveninck & Bialek, 1998, *Entropy and information in neural spike trains*,
-        Phys. Rev. Lett. 80, 197. Holmes & Nemenman, 2019, Phys. Rev. E 100, 022404.
+        Phys. Rev. Lett. 80, 197. Holmes & Nemenman, 2019, Phys. Rev. E 100, 022404. Satterthwaite, 1946, *An
+        approximate distribution of estimates of variance components*, Biometrics Bull. 2, 110-114.
 
     Example:
         >>> import numpy as np
@@ -87,12 +91,17 @@ class Extrapolated:
                 raise ValueError(
                     f"n = {n} allows fewer than {_LEAST} sample sizes for {self.inner!r}: {error}; use more samples"
                 ) from None
+            if not np.isfinite([whole.value, *parts]).all():
+                return self._unextrapolated(whole)
             means.append(float(parts.mean()))
             scatters.append(float(parts.var(ddof=1)) / gamma)
         fit = _line(np.array(means))
         sampling = float(np.mean(scatters))  # each is an estimate of the full-sample variance
         stderr = math.sqrt(sampling + fit.variance)
-        reach = float(norm.ppf(0.5 + self.level / 2)) * stderr
+        reach = 0.0
+        if stderr > 0:
+            freedom = _freedom(sampling, len(scatters), fit.variance)
+            reach = float(t.ppf(0.5 + self.level / 2, freedom)) * stderr
         without = _line(np.array(means[1:]), first=2).intercept
         bent = fit.curvature > 0.1 and abs(without - fit.intercept) > stderr / 2
         return dataclasses.replace(
@@ -100,11 +109,11 @@ class Extrapolated:
             value=fit.intercept,
             method=repr(self),
             bound="none",
-            stderr=stderr,
+            stderr=stderr or None,
             interval=(fit.intercept - reach, fit.intercept + reach),
             level=self.level,
             ceiling=None,
-            flags=(*whole.flags, "not-linear") if bent else whole.flags,
+            flags=merged(whole.flags, ("not-linear",) if bent else ()),
             diagnostics={
                 **whole.diagnostics,
                 "at_full_n": whole.value,
@@ -115,11 +124,37 @@ class Extrapolated:
             },
         )
 
+    def _unextrapolated(self, whole: Estimate) -> Estimate:
+        """The value on all samples: through infinite ones goes no line."""
+        return dataclasses.replace(
+            whole,
+            method=repr(self),
+            bound="none",
+            stderr=None,
+            interval=None,
+            level=None,
+            ceiling=None,
+            flags=merged(whole.flags, ("not-linear",)),
+            diagnostics={**whole.diagnostics, "at_full_n": whole.value},
+        )
+
     def _parts(self, samples: tuple[Array, ...], n: int, gamma: int) -> np.ndarray:
         order = stream(self.seed, f"parts {gamma}").permutation(n)
         inner = without_uncertainty(self.inner)
         indices = [np.sort(part) for part in np.array_split(order, gamma)]
         return np.array([inner(*(take_rows(x, index) for x in samples)).value for index in indices])
+
+
+def _freedom(sampling: float, splits: int, around: float) -> float:
+    """Degrees of freedom of the sum of both variances (Satterthwaite).
+
+    The split into gamma parts sees a variance with gamma - 1 of them, gamma = 2 ... splits + 1, and the line through
+    splits + 1 averages has splits - 1.
+    """
+    relative = (
+        2 * sum(1 / j for j in range(1, splits + 1)) / splits**2
+    )  # variance of their mean over its square
+    return 2 * (sampling + around) ** 2 / (sampling**2 * relative + around**2 * 2 / (splits - 1))
 
 
 @dataclass(frozen=True)

@@ -13,21 +13,30 @@ Tracey, 2017, *Estimating mixture entropy with pairwise distances*, Entropy 19, 
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
-from array_api_compat import array_namespace, device, is_torch_array
+from array_api_compat import array_namespace
 
+from estimators._channel import (
+    MIN_N,
+    SATURATION,
+    check_sigma,
+    label_codes,
+    label_entropy,
+    noisy,
+    take,
+    without_constant_columns,
+)
+from estimators._pairs import GEMM_REACH, squared_distances
 from estimators._result import Estimate
-from estimators._samples import as_labels, as_samples, diagnostics, drop_constant_columns, is_discrete, paired
+from estimators._samples import as_samples, diagnostics
 from estimators._settings import settings
 from estimators.protocols import Array
 
 __all__ = ["KolchinskyTracey", "entropy_bounds", "information_bounds"]
 
 _BLOCK = 64  # rows of the distance matrix held at once: small enough to stay in the cache
-_GEMM_REACH = 4e7  # beyond this squared radius (in noise units) the matrix product cancels at the 1e-8 level
-_MIN_N = 4  # the bounds hold at any n, but log n leaves nothing to see below
-_SATURATION = 0.9  # share of log n above which the number says little but n
+_GEMM_REACH = GEMM_REACH
 
 
 def entropy_bounds(means: Array, variance: float | Array) -> tuple[Array, Array]:
@@ -96,7 +105,7 @@ def information_bounds(means: Array, variance: float | Array) -> tuple[Array, Ar
     for start in range(0, n, _BLOCK):
         rows = slice(start, start + _BLOCK)
         if exact:
-            distance = _squared_differences(z[rows, :], z)
+            distance = squared_distances(z[rows, :], z, exact)
         else:
             distance = squares[rows, None] + squares[None, :] - 2 * (z[rows, :] @ z.T)
         # The diagonal contributes exp(0) = 1, so row sums lie in [1, n]: no shift is needed before the log.
@@ -105,15 +114,6 @@ def information_bounds(means: Array, variance: float | Array) -> tuple[Array, Ar
         near = near * near
         high = high - xp.sum(xp.log(xp.mean(near * near, axis=1)))
     return low / n, high / n
-
-
-def _squared_differences(a: Array, b: Array) -> Array:
-    """Squared distances without cancellation: one column at a time, so memory stays that of the result."""
-    total = 0.0
-    for k in range(a.shape[1]):
-        difference = a[:, k, None] - b[None, :, k]
-        total = total + difference * difference
-    return total
 
 
 @settings
@@ -135,16 +135,22 @@ class KolchinskyTracey:
     of inputs outside the sample, and no value exceeds log n. The number depends on the noise: compare layers
     only at one `sigma` and one scale (the diagnostic `log_tr_cov` records the scale).
 
+    `KolchinskyTracey(sigma)(x, covariances=C)`, with or without labels, brackets the channel
+    \(T \mid X = x_i \sim N(f(x_i), C_i + \sigma^2 I)\) by the bounds of `mixture_covariances`, such as local Gaussian
+    inputs carried through Jacobians, \(C_i = J_i S_i J_i^\top\).
+
     Arguments:
         sigma: standard deviation of the noise. It has no default, because it declares what is measured.
         side: which side is the value, `"lower"` or `"upper"`.
 
     Shapes:
-        `x`: `(n, d)`; `y`: integers `(n,)`. Numpy or torch, measured in float64 on the device of `x`.
+        `x`: `(n, d)`; `y`: integers `(n,)`; `covariances`: variances `(n, d)`, matrices `(n, d, d)` or
+        `LowRank(factors (n, d, r))`, each also with a leading 1. Numpy or torch, measured in float64 on the device of
+        `x`.
 
     Raises:
         TypeError: if `x` holds no real numbers or `y` no integers, or they are on different devices.
-        ValueError: for `sigma` <= 0, NaN, wrong shapes, unequal n, or a single class.
+        ValueError: for `sigma` <= 0, NaN, wrong shapes, unequal n, a single class, or covariances that are none.
 
     References:
         Kolchinsky & Tracey, 2017.
@@ -162,36 +168,35 @@ class KolchinskyTracey:
     side: Literal["lower", "upper"] = "lower"
 
     def __post_init__(self) -> None:
-        if not 0 < self.sigma < math.inf:
-            raise ValueError(
-                f"sigma = {self.sigma} must be a positive, finite noise standard deviation: without noise a "
-                "deterministic encoder of a continuous input has infinite I(X;Z), and any number would be false"
-            )
+        check_sigma(self.sigma)
         if self.side not in ("lower", "upper"):
             raise ValueError(f"side must be 'lower' or 'upper', got {self.side!r}")
 
-    def __call__(self, x: Array, y: Array | None = None, /) -> Estimate:
-        x = as_samples(x, "x", min_n=_MIN_N)
+    def __call__(self, x: Array, y: Array | None = None, /, *, covariances: Any = None) -> Estimate:
+        x = as_samples(x, "x", min_n=MIN_N)
         n = int(x.shape[0])
-        codes = None if y is None else _codes(x, y)
-        x, dropped, flags = _without_constant_columns(x)
-        low, high, details = self._bounds(x)
+        codes = None if y is None else label_codes(x, y)
+        dropped, flags, noise = 0, tuple[str, ...](), None
+        if covariances is None:
+            x, dropped, flags = without_constant_columns(x)
+        else:  # even a constant column may carry information, by its width
+            noise = noisy(x, covariances, self.sigma)
+        low, high, details = self._bounds(x, noise)
         quantity, ceiling = "I(X;T)", math.log(n)
-        if high > _SATURATION * math.log(n):
+        if high > SATURATION * math.log(n):
             flags = (*flags, "saturated")
         if codes is not None:
             quantity, total = "I(T;Y)", (low, high)
-            label_entropy = 0.0
             for label in range(int(array_namespace(codes).max(codes)) + 1):
-                rows = x[codes == label]
-                share = rows.shape[0] / n
-                within = self._bounds(rows)
+                rows = codes == label
+                share = int(rows.sum()) / n
+                within = self._bounds(x[rows], None if noise is None else take(noise, rows))
                 low, high = low - share * within[1], high - share * within[0]
-                label_entropy -= share * math.log(share)
             low = min(low, high)
-            details |= {"label_entropy": label_entropy, "lower_xt": total[0], "upper_xt": total[1]}
+            entropy = label_entropy(codes)
+            details |= {"label_entropy": entropy, "lower_xt": total[0], "upper_xt": total[1]}
             # The lower side never exceeds the truth, hence not H(Y); the upper is only known to be below log n.
-            ceiling = label_entropy if self.side == "lower" else ceiling
+            ceiling = entropy if self.side == "lower" else ceiling
         return Estimate(
             value=low if self.side == "lower" else high,
             quantity=quantity,
@@ -204,9 +209,16 @@ class KolchinskyTracey:
             diagnostics=diagnostics(**details, d=x.shape[1], dropped=dropped, sigma=self.sigma),
         )
 
-    def _bounds(self, x: Array) -> tuple[float, float, dict[str, float]]:
-        low, high = (float(side) for side in information_bounds(x / self.sigma, 1.0))
+    def _bounds(self, x: Array, noise: Any) -> tuple[float, float, dict[str, float]]:
         gaussian, log_trace = _gaussian_upper(x, self.sigma)
+        if noise is None:
+            sides = information_bounds(x / self.sigma, 1.0)
+        else:
+            from estimators import mixture_covariances as general
+
+            sides = general.information_bounds(x / self.sigma, noise)
+            gaussian = float(general.gaussian_information(x / self.sigma, noise))
+        low, high = (float(side) for side in sides)
         upper = min(high, gaussian, math.log(x.shape[0]))
         # Where both sides meet (all points apart, or all equal) rounding may swap them.
         return min(low, upper), upper, {"kl_upper": high, "gaussian_upper": gaussian, "log_tr_cov": log_trace}
@@ -223,30 +235,3 @@ def _gaussian_upper(x: Array, sigma: float) -> tuple[float, float]:
     gram = z.T @ z if z.shape[1] <= z.shape[0] else z @ z.T
     eigenvalues = xp.clip(xp.linalg.eigvalsh(gram), 0.0, None) * (scale / sigma) ** 2
     return 0.5 * float(xp.sum(xp.log1p(eigenvalues))), math.log(float(xp.sum(z * z))) + 2 * math.log(scale)
-
-
-def _without_constant_columns(x: Array) -> tuple[Array, int, tuple[str, ...]]:
-    """As `drop_constant_columns`, but a wholly constant `x` stays: it carries exactly zero information."""
-    xp = array_namespace(x)
-    spread = xp.max(x, axis=0) - xp.min(x, axis=0)
-    if bool(xp.all(spread <= xp.max(xp.abs(x), axis=0) * 2.0**-44)):
-        return x[:, :1] * 0.0, int(x.shape[1]), ("constant-columns", "collapsed")
-    x, dropped = drop_constant_columns(x, "x")
-    return x, dropped, ("constant-columns",) if dropped else ()
-
-
-def _codes(x: Array, y: Array) -> Array:
-    """Labels as 0..C-1, where `x` is."""
-    if is_torch_array(x) and is_torch_array(y) and is_discrete(y):
-        if y.device != x.device:
-            raise TypeError(
-                f"x is on device {str(x.device)!r} and y on {str(y.device)!r}; move y with y.to(x.device)"
-            )
-        paired(x, y, ("x", "y"))
-        values, codes = array_namespace(y).unique_inverse(y)
-        if values.shape[0] < 2:
-            raise ValueError(f"y of shape {tuple(y.shape)} has 1 distinct value; at least 2 are needed")
-        return codes
-    codes = as_labels(y)
-    paired(x, codes, ("x", "y"))
-    return array_namespace(x).asarray(codes, device=device(x))

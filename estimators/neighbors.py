@@ -14,10 +14,10 @@ whether such code is right are the details, so they are stated here once:
   more than 2 % of its entries (float32 rounding alone repeats about 0.7 % of a million normal draws), and
   `duplicates` when whole rows repeat: then the estimate is biased, upwards for the mutual information.
 * Neighbours must be near. The flag `high-dimension` is raised when the median distance to the k-th neighbour
-  exceeds one third of the median distance between random pairs (diagnostic `contrast`): the density is then
-  not even roughly constant within a neighbourhood. Two 5-dimensional Gaussian vectors, correlated by 0.5 per
-  coordinate, are just below it at n = 20,000 (KSG is 12 % low) and above it at n = 2000 (25 % low). The rule
-  sees the intrinsic dimension and n, not the number of columns.
+  exceeds 0.3 of the median distance between random pairs (diagnostic `contrast`): the density is then not even
+  roughly constant within a neighbourhood. Two 4-dimensional Gaussian vectors, correlated by 0.8 per coordinate,
+  are above it at n = 2000 (KSG is 16 % low) and below it at n = 10,000 (still 8 % low). The rule sees the
+  intrinsic dimension and n, not the number of columns.
 
 Distances are exact. On the CPU: a k-d tree in few dimensions, sorted values on a line, and in many dimensions all
 pairs, by approximate distances of known error with an exact check of what they leave open. Tensors on a CUDA
@@ -28,10 +28,10 @@ needs, a few seconds each for trees and for pairs; later processes take them fro
 from __future__ import annotations
 
 import math
-import operator
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import field
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 from array_api_compat import array_namespace, is_torch_array
@@ -39,23 +39,23 @@ from scipy.special import gammaln, psi
 
 from estimators._result import Estimate
 from estimators._samples import as_numpy, as_samples, drop_constant_columns, paired, stream
+from estimators._search import _column_groups, _shared, nearest_and_counts
 from estimators._search import nearest as _nearest
-from estimators._search import nearest_and_counts
+from estimators._settings import settings
 from estimators.protocols import Array
 
 __all__ = ["KSG", "KozachenkoLeonenko"]
 
-Norm = Literal["max", "euclidean"]
-
 _JITTER = 1e-10  # in standard deviations: far below any neighbour distance, far above rounding
 _TIES = 0.02  # share of repeated entries in a column above which the flag is raised
-_CONTRAST = 1 / 3  # median neighbour distance over median pair distance above which neighbours are not near
+_CONTRAST = 0.3  # median neighbour distance over median pair distance above which neighbours are not near
 _HEAVY = 6.0  # excess kurtosis above which distances say little about the bulk (a Laplace law has 3)
-_CACHED = 1 << 15  # numbers that are worked on together
+_RANK_TOL = 1e-10  # singular values below this share of the largest are null directions
+_SQUARED = 1e-12  # eigenvalue of a correlation matrix above which squaring has lost no null direction
 _SEED = 0
 
 
-@dataclass(frozen=True)
+@settings
 class KozachenkoLeonenko:
     r"""Differential entropy H(X) in nats from nearest neighbours.
 
@@ -64,7 +64,8 @@ class KozachenkoLeonenko:
     with \(\epsilon_i\) the distance to the k-th neighbour and \(c_d\) the volume of the unit ball: \(2^d\)
     for the largest-coordinate norm, \(\pi^{d/2} / \Gamma(d/2 + 1)\) for the Euclidean one. Columns are
     divided by their standard deviations \(s_j\) first and \(\sum_j \log s_j\) is added back, so
-    \(H(aX) = H(X) + d \log |a|\) in either norm.
+    \(H(aX) = H(X) + d \log |a|\) in either norm. Of linearly dependent columns the truth is minus infinity, which no
+    sample shows: the flag `rank-deficient` is raised.
 
     Arguments:
         k: number of neighbours. Small k has less bias, large k less variance.
@@ -92,7 +93,7 @@ class KozachenkoLeonenko:
     """
 
     k: int = 3
-    norm: Norm = "max"
+    norm: str = "max"
     workers: int = field(default=1, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -107,8 +108,9 @@ class KozachenkoLeonenko:
         x, dropped = drop_constant_columns(x, "x")
         d = x.shape[1]
         on = _on_device_of(x)
-        z, log_spread = on.standardised(x)
-        z, ties, duplicates = on.untied(z)
+        z, log_spread = on.standardised(x, workers=self.workers)
+        singular = _singular(z)
+        z, ties, duplicates = on.untied(z, workers=self.workers)
         euclidean = self.norm == "euclidean"
         radius = on.nearest(z, self.k, d, euclidean, self.workers)[0][:, -1]
         if euclidean:
@@ -116,7 +118,9 @@ class KozachenkoLeonenko:
         log_ball = d / 2 * math.log(math.pi) - gammaln(d / 2 + 1) if euclidean else d * math.log(2)
         with np.errstate(divide="ignore"):  # an atom of the law: its entropy is -inf
             log_radius = float(np.mean(np.log(radius)))
-        flags, numbers = _warnings(z, z, self.k, dropped, ties, duplicates, radius, d, euclidean)
+        flags, numbers = _warnings(z, z, self.k, dropped, ties, duplicates, radius, (d,), euclidean)
+        if singular:
+            flags = ("rank-deficient", *flags)
         return Estimate(
             value=float(psi(n) - psi(self.k) + log_ball + d * log_radius + np.sum(log_spread)),
             quantity="H(X)",
@@ -127,7 +131,7 @@ class KozachenkoLeonenko:
         )
 
 
-@dataclass(frozen=True)
+@settings
 class KSG:
     r"""Mutual information I(X;Y) in nats from nearest neighbours (Kraskov, Stögbauer & Grassberger).
 
@@ -173,9 +177,9 @@ class KSG:
     """
 
     k: int = 3
-    algorithm: Literal[1, 2] = 1
+    algorithm: int = 1
     standardise: bool = True
-    norm: Norm = "max"
+    norm: str = "max"
     workers: int = field(default=1, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -200,9 +204,8 @@ class KSG:
         (x, dropped_x), (y, dropped_y) = drop_constant_columns(x, "x"), drop_constant_columns(y, "y")
         dx, dy = x.shape[1], y.shape[1]
         on = _on_device_of(x)
-        # Columns contiguous, as all that follows runs along them.
-        unit, log_spread = on.standardised(array_namespace(x).concat([x.T, y.T]).T)
-        unit, ties, duplicates = on.untied(unit)
+        unit, log_spread = on.standardised(x, y, workers=self.workers)
+        unit, ties, duplicates = on.untied(unit, workers=self.workers)
         # Without standardisation only the relative units count: a common factor moves no neighbour.
         z = unit if self.standardise else on.scaled(unit, np.exp(log_spread - log_spread.max()))
         euclidean = self.norm == "euclidean"
@@ -217,7 +220,7 @@ class KSG:
             value = psi(self.k) - 1 / self.k + psi(n) - _mean_psi(near_x) - _mean_psi(near_y)
         radius = np.sqrt(distance[:, -1]) if euclidean else distance[:, -1]
         flags, numbers = _warnings(
-            unit, z, self.k, dropped_x + dropped_y, ties, duplicates, radius, dx, euclidean
+            unit, z, self.k, dropped_x + dropped_y, ties, duplicates, radius, (dx, dy), euclidean
         )
         if value > ceiling - 1:
             flags = ("saturated", *flags)
@@ -259,7 +262,7 @@ def _on_device_of(x: Array) -> _Tools:
 
     return _Tools(
         search.standardised,
-        lambda z: search.untied(z, _JITTER, _SEED),
+        lambda z, workers: search.untied(z, _JITTER, _SEED),
         search.scaled,
         search.nearest,
         search.nearest_and_counts,
@@ -276,16 +279,10 @@ def _samples(x: Array, name: str) -> Array:
 
 
 def check_settings(estimator: Any) -> None:
-    """Checks `k`, `workers` and `norm`, as far as the estimator has them, and makes integers plain."""
+    """Checks the range of `k`, `workers` and `norm`, as far as the estimator has them."""
     for name in ("k", "workers"):
-        value = getattr(estimator, name)
-        try:
-            number = operator.index(value)
-        except TypeError:
-            raise TypeError(f"{name} must be an integer, got {value!r}") from None
-        if number < 1 or isinstance(value, bool):
-            raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
-        object.__setattr__(estimator, name, number)  # a numpy integer would spoil the repr
+        if getattr(estimator, name) < 1:
+            raise ValueError(f"{name} must be an integer of at least 1, got {getattr(estimator, name)!r}")
     if getattr(estimator, "norm", "max") not in ("max", "euclidean"):
         raise ValueError(f"norm must be 'max' or 'euclidean', got {estimator.norm!r}")
 
@@ -297,19 +294,52 @@ def _require(n: int, k: int, what: str) -> None:
         )
 
 
-def _standardised(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Columns of mean 0 and standard deviation 1, and the logarithms of the standard deviations."""
-    n, d = x.shape
-    columns, size, spread = np.empty((d, n)), np.empty(d), np.empty(d)
-    for group in _column_groups(n, 0, d):
-        part = columns[group]
-        np.subtract(x.T[group], x.T[group].mean(axis=1, keepdims=True), out=part)
-        part -= part.mean(axis=1, keepdims=True)  # the first mean of a column with a large offset is rounded
-        size[group] = np.abs(part).max(axis=1)
-        part /= size[group, None]  # first, so that squares neither overflow nor vanish
-        spread[group] = np.sqrt(np.mean(part * part, axis=1))
-        part /= spread[group, None]
+def _standardised(*variables: np.ndarray, workers: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """The columns of all variables, of mean 0 and standard deviation 1, and the logarithms of the deviations.
+
+    Each column is contiguous in the result, as all that follows runs along them.
+    """
+    n, edges = len(variables[0]), np.cumsum([0, *(x.shape[1] for x in variables)])
+    columns = np.empty((edges[-1], n))
+    for x, first, last in zip(variables, edges[:-1], edges[1:], strict=True):
+        _transpose(x, columns[first:last], workers)
+    size, spread = np.empty((2, len(columns)))
+
+    def work(first: int, last: int) -> None:
+        for group in _column_groups(n, first, last):
+            part = columns[group]
+            part -= part.mean(axis=1, keepdims=True)
+            part -= part.mean(axis=1, keepdims=True)  # the first, of a column with a large offset, is rounded
+            size[group] = np.maximum(part.max(axis=1), -part.min(axis=1))
+            part /= size[group, None]  # first, so that squares neither overflow nor vanish
+            spread[group] = np.sqrt(np.einsum("ij,ij->i", part, part) / n)
+            part /= spread[group, None]
+
+    _shared(work, len(columns), workers)
     return columns.T, np.log(size) + np.log(spread)
+
+
+def _singular(unit: Array) -> bool:
+    """Whether standardised columns are linearly dependent to working precision, as far as n > d can tell."""
+    xp, (n, d) = array_namespace(unit), unit.shape
+    if d == 1 or n <= d or float(xp.linalg.eigvalsh(unit.T @ unit / n)[0]) > _SQUARED:
+        return False
+    singular = xp.linalg.svdvals(unit)
+    return float(singular[-1]) <= _RANK_TOL * float(singular[0])
+
+
+def _transpose(x: np.ndarray, into: np.ndarray, workers: int) -> None:
+    """Copies `x: (n, d)` into `(d, n)`, in squares that stay in cache."""
+    width = min(x.shape[1], 64)
+    height = 4096 // width
+
+    def work(first: int, last: int) -> None:
+        for row in range(first, last, height):
+            down = slice(row, min(row + height, last))
+            for column in range(0, x.shape[1], width):
+                into[column : column + width, down] = x[down, column : column + width].T
+
+    _shared(work, len(x), workers, height)
 
 
 def _tails(unit: np.ndarray) -> float:
@@ -317,20 +347,20 @@ def _tails(unit: np.ndarray) -> float:
     moments = []
     for group in _column_groups(len(unit), 0, unit.shape[1]):
         square = unit.T[group] * unit.T[group]
-        moments.append(float(np.mean(square * square, axis=1).max()))
-    return max(moments)
+        moments.append(float(np.einsum("ij,ij->i", square, square).max()))
+    return max(moments) / len(unit)
 
 
-def _column_groups(n: int, first: int, last: int) -> Iterator[slice]:
-    """Columns of n numbers a few at a time, so that they stay in cache while they are worked on."""
-    step = max(1, _CACHED // n)
-    return (slice(start, min(start + step, last)) for start in range(first, last, step))
-
-
-def _untied(z: np.ndarray) -> tuple[np.ndarray, int, int]:
+def _untied(z: np.ndarray, workers: int = 1) -> tuple[np.ndarray, int, int]:
     """Breaks the ties of standardised samples; also returns most repeats in a column and repeated rows."""
-    ordered = np.sort(z.T, axis=1)
-    repeats = np.sum(ordered[:, 1:] == ordered[:, :-1], axis=1)
+    repeats = np.zeros(z.shape[1], np.int64)
+
+    def work(first: int, last: int) -> None:
+        for group in _column_groups(len(z), first, last):
+            ordered = np.sort(z.T[group], axis=1)
+            repeats[group] = np.count_nonzero(ordered[:, 1:] == ordered[:, :-1], axis=1)
+
+    _shared(work, z.shape[1], workers)
     tied = repeats > 0
     if not tied.any():
         return z, 0, 0
@@ -350,22 +380,27 @@ def _warnings(
     ties: int,
     duplicates: int,
     radius: np.ndarray,
-    split: int,
+    widths: Sequence[int],
     euclidean: bool,
 ) -> tuple[tuple[str, ...], dict[str, float]]:
-    """Flags and diagnostics, from the standardised samples `unit` and the measured ones `z`."""
+    """Flags and diagnostics, from the standardised samples `unit` and the measured ones `z`.
+
+    The variables have `widths` columns each, the last one all that remain.
+    """
     n, d = z.shape
     on = _on_device_of(z)
-    sample = on.some_columns(z, stream(_SEED, "sample").permutation(n)[:2000])
-    pair = np.zeros(sample.shape[1])
-    for first, last in ((0, split), (split, d)):
+    some = stream(_SEED, "sample").permutation(n)[:2000]
+    pair = np.zeros(len(some))
+    edges = [0, *np.cumsum(widths)[:-1].tolist(), d]
+    for first, last in pairwise(edges):
         square = np.zeros(len(pair))
         for group in _column_groups(len(pair), first, last):
-            gap = np.abs(sample[group] - np.roll(sample[group], 1, axis=1))
+            sample = on.some_columns(z[:, group], some)
+            gap = sample - np.roll(sample, 1, axis=1)
             if euclidean:
-                square += np.sum(gap * gap, axis=0)
+                square += np.einsum("ij,ij->j", gap, gap)
             else:
-                pair = np.maximum(pair, gap.max(axis=0))
+                pair = np.maximum(pair, np.abs(gap).max(axis=0))
         pair = np.maximum(pair, np.sqrt(square))
     typical = float(np.median(pair))
     contrast = float(np.median(radius)) / typical if typical > 0 else 0.0

@@ -2,20 +2,21 @@ r"""Conditional mutual information from the distances between neighbours, on the
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 from scipy.special import psi
 
 from estimators._neighbor_inputs import check_settings, stacked, warnings_of
 from estimators._result import Estimate
-from estimators._search import count, nearest
+from estimators._search_blocks import count, kth
+from estimators._settings import settings
 from estimators.protocols import Array
 
 __all__ = ["FrenzelPompe"]
 
 
-@dataclass(frozen=True)
+@settings
 class FrenzelPompe:
     r"""Conditional mutual information I(X;Y|Z) in nats from nearest neighbours (Frenzel & Pompe).
 
@@ -23,8 +24,8 @@ class FrenzelPompe:
        + \langle \psi(n_z + 1) - \psi(n_{xz} + 1) - \psi(n_{yz} + 1) \rangle
 
     with \(n_z\), \(n_{xz}\), \(n_{yz}\) the other points that are strictly closer, in those coordinates, than
-    the k-th neighbour in the joint space. Distances are largest-coordinate distances. No bound: the estimate
-    is drawn towards zero as the dimension of Z grows.
+    the k-th neighbour in the joint space. The distance of several variables is the largest of theirs, whatever
+    the norm within each. No bound: the estimate is drawn towards zero as the dimension of Z grows.
 
     Both \(n_{xz}\) and \(n_{yz}\) hold the k - 1 nearer neighbours, so on the data at hand the estimate cannot
     exceed the `ceiling` \(\langle \psi(n_z + 1) \rangle - \psi(k)\). It is low where Z alone already sets the
@@ -34,6 +35,7 @@ class FrenzelPompe:
     Arguments:
         k: number of neighbours. Small k has less bias, large k less variance.
         standardise: scale the columns to unit standard deviation first. With `False` the units decide.
+        norm: norm within each variable, `"max"` or `"euclidean"`.
         workers: threads that share the search. The estimate is the same for every number, so it is no part
             of the estimator's name.
 
@@ -60,6 +62,7 @@ class FrenzelPompe:
 
     k: int = 3
     standardise: bool = True
+    norm: str = "max"
     workers: int = field(default=1, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -68,14 +71,16 @@ class FrenzelPompe:
     def __call__(self, x: Array, y: Array, z: Array, /) -> Estimate:
         # Z in the middle: then (X, Z) and (Z, Y) are ranges of columns.
         s = stacked({"x": x, "z": z, "y": y}, self.k, standardise=self.standardise)
-        radius = nearest(s.z, self.k, s.z.shape[1], False, self.workers)[0][:, -1]
+        euclidean = self.norm == "euclidean"
+        radius = kth(s.z, s.widths, self.k, euclidean, self.workers)
         near_xz, near_z, near_zy = (
-            count(s.columns(*pair), radius, False, self.workers) for pair in ((0, 2), (1, 2), (1, 3))
+            count(s.columns(*pair), s.widths[slice(*pair)], radius, euclidean, self.workers)
+            for pair in ((0, 2), (1, 2), (1, 3))
         )
         seen = psi(near_z + 1)
         ceiling = float(np.mean(seen) - psi(self.k))
         value = float(psi(self.k) + np.mean(seen - psi(near_xz + 1) - psi(near_zy + 1)))
-        flags, numbers = warnings_of(s, self.k, radius)
+        flags, numbers = warnings_of(s, self.k, np.sqrt(radius) if euclidean else radius, euclidean=euclidean)
         if value > ceiling - 1:
             flags = ("saturated", *flags)
         dx, dz, dy = s.widths

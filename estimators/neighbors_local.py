@@ -17,6 +17,7 @@ from estimators._neighbor_inputs import check_settings, stacked, warnings_of
 from estimators._result import Estimate
 from estimators._samples import stream
 from estimators._search import count, nearest
+from estimators._settings import settings
 from estimators.neighbors import _mean_psi
 from estimators.protocols import Array
 
@@ -28,7 +29,7 @@ _FLAT = 1e-9  # thickness against length below which a neighbourhood is a plane 
 _BLOCK = 1 << 22  # numbers held at once
 
 
-@dataclass(frozen=True)
+@settings
 class LocalNonUniformity:
     r"""Mutual information I(X;Y) in nats: `KSG` with the local non-uniformity correction (Gao et al.).
 
@@ -40,7 +41,8 @@ class LocalNonUniformity:
     \(\psi(k) - (m-1)/k + (m-1) \psi(n) - \sum_j \langle \psi(n_j) \rangle\), \(V_i\) the volume of the smallest
     box around sample i, along the axes, that holds its k neighbours, and \(\bar V_i\) that of the smallest box along
     the principal axes of these neighbours. For scalar X and Y this is the estimator of the paper; the total
-    correlation of a single column is zero, and vectors follow by the chain rule. No bound.
+    correlation of a single column is zero, and vectors follow by the chain rule. There is one norm only: the volumes
+    are those of boxes, whose sides are the radii of algorithm 2 in every column. No bound.
 
     A principal box is smaller by chance too. Only ratios below the threshold \(\alpha\) are corrected. By default
     it is the 0.5 % quantile of the ratio for k points drawn uniformly in a box, by 100,000 draws from a fixed
@@ -135,19 +137,19 @@ class _Parts:
     radius: np.ndarray
 
 
-def _total_correlation(z: np.ndarray, settings: LocalNonUniformity) -> _Parts:
+def _total_correlation(z: np.ndarray, estimator: LocalNonUniformity) -> _Parts:
     n, d = z.shape
     if d == 1:
         return _Parts(0.0, 0.0, 0.0, 0.0, np.zeros(n))
-    k = settings.k
-    distance, index = nearest(z, k, d, False, settings.workers)
+    k = estimator.k
+    distance, index = nearest(z, k, d, False, estimator.workers)
     total = float(psi(k) + (d - 1) * (psi(n) - 1 / k))
     for j in range(d):
         column = z[:, j : j + 1]
         # A closed ball is the open one of the next larger number: distances are rounded alike.
         radius = np.nextafter(np.abs(column[index, 0] - column).max(axis=1), np.inf)
-        total -= _mean_psi(count(column, radius, False, settings.workers))
-    alpha = settings.alpha if settings.alpha is not None else threshold(k, d)
+        total -= _mean_psi(count(column, radius, False, estimator.workers))
+    alpha = estimator.alpha if estimator.alpha is not None else threshold(k, d)
     log_ratio, flat = np.empty(n), np.empty(n, bool)
     rows = max(1, _BLOCK // (k * d))
     for i in range(0, n, rows):

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import field
 
 import numpy as np
 from scipy.special import psi
@@ -18,7 +17,9 @@ from scipy.special import psi
 from estimators._neighbor_inputs import Stacked, check_settings, stacked, warnings_of
 from estimators._result import Estimate
 from estimators._samples import as_labels, as_numpy, is_discrete, paired
-from estimators._search import count, nearest
+from estimators._search import nearest
+from estimators._search_blocks import count
+from estimators._settings import settings
 from estimators.neighbors import _mean_psi, _require
 from estimators.protocols import Array
 
@@ -31,7 +32,7 @@ _ALIKE = (
 _SPARSE = 0.05  # share of samples at atoms of fewer than 3 k samples above which the estimate errs high
 
 
-@dataclass(frozen=True)
+@settings
 class Ross:
     r"""Mutual information I(X;Y) in nats of continuous X and class labels Y (Ross).
 
@@ -80,7 +81,7 @@ class Ross:
 
     k: int = 3
     standardise: bool = True
-    norm: Literal["max", "euclidean"] = "max"
+    norm: str = "max"
     workers: int = field(default=1, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -98,7 +99,7 @@ class Ross:
             k = min(self.k, rows.size - 1)
             own = np.asfortranarray(s.z[rows])
             radius[rows] = nearest(own, k, own.shape[1], euclidean, self.workers)[0][:, -1]
-        near = count(s.z, radius, euclidean, self.workers)
+        near = count(s.z, s.widths, radius, euclidean, self.workers)
         label_entropy = float(psi(s.n) - psi(sizes) @ sizes / s.n)
         used = np.minimum(self.k, sizes - 1)
         value = label_entropy + float(psi(used) @ sizes / s.n) - _mean_psi(near + 1)
@@ -123,21 +124,22 @@ class Ross:
         )
 
 
-@dataclass(frozen=True)
+@settings
 class Gao:
     r"""Mutual information I(X;Y) in nats of any mixture of discrete and continuous laws (Gao et al.).
 
     .. math:: \hat I = \psi(n) + \langle \psi(\tilde k) - \psi(n_x + 1) - \psi(n_y + 1) \rangle
 
-    Where the k-th neighbour in the joint space is alone at its distance, \(\tilde k = k\) and \(n_x\), \(n_y\)
-    count the other samples strictly closer, as in algorithm 1 of `KSG`. Where it shares its distance with more
-    samples (zero, at a repeated value), the ball is closed: \(n_x\), \(n_y\) count the other samples within
-    that distance, and \(\tilde k\) is one more than those in the joint space. So the estimate is that of `KSG`
-    for continuous pairs, that of `Ross` for labels of which every class has more than k samples, and
-    \(\psi(n) + \langle \psi(n_{xy}) - \psi(n_x) - \psi(n_y) \rangle\) with the sample itself counted for
-    discrete pairs. It is the paper's estimator with \(\psi\) for log, and with the ball closed at every shared
-    distance, where the paper closes it at distance zero only: from a point near an atom all samples of the atom
-    are equally far. Distances are the same when they agree to one part in a million. No bound.
+    Where the k-th neighbour in the joint space is alone at its distance, \(\tilde k = k\) and \(n_x\),
+    \(n_y\) count the other samples strictly closer, as in algorithm 1 of `KSG`, whose joint distance it
+    shares. Where it shares its distance with more samples (zero, at a repeated value), the ball is closed:
+    \(n_x\), \(n_y\) count the other samples within that distance, and \(\tilde k\) is one more than those in
+    the joint space. So the estimate is that of `KSG` for continuous pairs, that of `Ross` for labels of which
+    every class has more than k samples, and \(\psi(n) + \langle \psi(n_{xy}) - \psi(n_x) - \psi(n_y)
+    \rangle\) with the sample itself counted for discrete pairs. It is the paper's estimator with \(\psi\) for
+    log, and with the ball closed at every shared distance, where the paper closes it at distance zero only:
+    from a point near an atom all samples of the atom are equally far. Distances are the same when they agree
+    to one part in a million. No bound.
 
     Repeated values are no fault here and raise no flag. `ties` and `duplicates` count them, and `atoms` is the
     share of samples whose ball is closed. Such a ball should hold many samples: for two independent Poisson(3)
@@ -152,12 +154,13 @@ class Gao:
     Arguments:
         k: number of neighbours. Small k has less bias, large k less variance.
         standardise: scale the columns to unit standard deviation first. With `False` the units decide.
+        norm: norm within each variable, `"max"` or `"euclidean"`.
         workers: threads that share the search. The estimate is the same for every number, so it is no part
             of the estimator's name.
 
     Shapes:
         `x`: `(n, dx)` or integers `(n,)`; `y`: `(n, dy)` or integers `(n,)`; n > k. Numpy or torch on the CPU;
-        measured in float64, in the largest-coordinate norm.
+        measured in float64.
 
     Raises:
         TypeError: for an array without real numbers, or a tensor on another device.
@@ -179,6 +182,7 @@ class Gao:
 
     k: int = 3
     standardise: bool = True
+    norm: str = "max"
     workers: int = field(default=1, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -195,22 +199,25 @@ class Gao:
             (name,), (label,) = values, labels
             values[name], labels[label], singletons = _without_singletons(values[name], labels[label])
         s = stacked(values, self.k, standardise=self.standardise, untie=False) if values else None
-        z, dx, far = _side_by_side(s, labels)
+        euclidean = self.norm == "euclidean"
+        z, dx, far = _side_by_side(s, labels, euclidean)
         n, d = z.shape
+        power = 2 if euclidean else 1  # Euclidean distances are squared
+        more, less = (1 + _ALIKE) ** power, (1 - _ALIKE) ** power
         _require(n, self.k, f"x and y of shapes {tuple(x.shape)} and {tuple(y.shape)}")
-        distance = nearest(z, self.k, d, False, self.workers)[0]
-        used = np.sum(distance < far, axis=1)  # a class of k samples or fewer has no k-th neighbour
+        distance = nearest(z, self.k, dx if euclidean else d, euclidean, self.workers)[0]
+        used = np.sum(distance < far**power, axis=1)  # a class of k samples or fewer has no k-th neighbour
         radius = np.where(used > 0, distance[np.arange(n), np.maximum(used, 1) - 1], 0.0)
-        wide = np.maximum(radius * (1 + _ALIKE), np.nextafter(0, 1))
-        within = count(z, wide, False, self.workers)
-        nearer = np.sum(distance < (radius * (1 - _ALIKE))[:, None], axis=1)
+        wide = np.maximum(radius * more, np.nextafter(0, 1))
+        within = count(z, (dx, d - dx), wide, euclidean, self.workers)
+        nearer = np.sum(distance < (radius * less)[:, None], axis=1)
         closed = (radius == 0) | (within - nearer > 1)
-        radius = np.where(closed, wide, radius * (1 - _ALIKE))
-        near_x = count(z[:, :dx], radius, False, self.workers)
-        near_y = count(z[:, dx:], radius, False, self.workers)
+        radius = np.where(closed, wide, radius * less)
+        near_x = count(z[:, :dx], (dx,), radius, euclidean, self.workers)
+        near_y = count(z[:, dx:], (d - dx,), radius, euclidean, self.workers)
         joint = np.where(closed, within + 1, used)
         value = float(psi(n)) + _mean_psi(joint) - _mean_psi(near_x + 1) - _mean_psi(near_y + 1)
-        flags, numbers = _mixture_warnings(s, self.k, radius, ~closed)
+        flags, numbers = _mixture_warnings(s, self.k, radius, euclidean)
         # A ball is closed because it holds more than k samples: near k that choice itself raises the count.
         sparse = float(np.mean(closed & (joint < 3 * self.k)))
         if (singletons or sparse > _SPARSE) and "small-sample" not in flags:
@@ -251,7 +258,9 @@ def _without_singletons(x: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, n
     return x[keep], np.unique(codes[keep], return_inverse=True)[1].reshape(-1), singletons
 
 
-def _side_by_side(s: Stacked | None, labels: Mapping[str, np.ndarray]) -> tuple[np.ndarray, int, float]:
+def _side_by_side(
+    s: Stacked | None, labels: Mapping[str, np.ndarray], euclidean: bool
+) -> tuple[np.ndarray, int, float]:
     """Columns of X, then of Y; how many are of X; and the distance from which on two samples differ in a label.
 
     Labels are multiples of a power of two beyond every distance of the other columns, so that multiples are exact.
@@ -260,7 +269,8 @@ def _side_by_side(s: Stacked | None, labels: Mapping[str, np.ndarray]) -> tuple[
         return np.stack([labels["x"], labels["y"]]).astype(float).T, 1, 1.0
     if not labels:
         return s.z, s.widths[0], math.inf
-    far = 2.0 ** math.ceil(math.log2(1 + np.max(np.ptp(s.z, axis=0))))
+    spread = np.ptp(s.z, axis=0)
+    far = 2.0 ** math.ceil(math.log2(1 + (np.sqrt(np.sum(spread**2)) if euclidean else np.max(spread))))
     ((name, codes),) = labels.items()
     column = far * codes[:, None]
     columns = [column, s.z] if name == "x" else [s.z, column]
@@ -268,10 +278,10 @@ def _side_by_side(s: Stacked | None, labels: Mapping[str, np.ndarray]) -> tuple[
 
 
 def _mixture_warnings(
-    s: Stacked | None, k: int, radius: np.ndarray, alone: np.ndarray
+    s: Stacked | None, k: int, radius: np.ndarray, euclidean: bool
 ) -> tuple[tuple[str, ...], dict[str, float]]:
     """Flags and diagnostics of the columns that are no labels; repeated values are part of the law."""
     if s is None:
         return (("small-sample",) if radius.size < 10 * k else ()), {}
-    flags, numbers = warnings_of(s, k, radius)
+    flags, numbers = warnings_of(s, k, np.sqrt(radius) if euclidean else radius, euclidean=euclidean)
     return tuple(flag for flag in flags if flag not in ("ties", "duplicates")), numbers

@@ -2,7 +2,7 @@ r"""Total correlation of many variables from the distances between neighbours, o
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 from scipy.special import psi
@@ -10,7 +10,8 @@ from scipy.special import psi
 from estimators._neighbor_inputs import check_settings, stacked, warnings_of
 from estimators._result import Estimate
 from estimators._samples import as_numpy, drop_constant_columns
-from estimators._search import count, nearest
+from estimators._search_blocks import count, kth
+from estimators._settings import settings
 from estimators.neighbors import _mean_psi
 from estimators.protocols import Array
 
@@ -19,7 +20,7 @@ __all__ = ["TotalCorrelation", "split_columns"]
 _RANK_TOL = 1e-10  # singular values below this share of the largest are null directions
 
 
-@dataclass(frozen=True)
+@settings
 class TotalCorrelation:
     r"""Total correlation (multi-information) in nats from nearest neighbours (Kraskov et al.).
 
@@ -28,7 +29,8 @@ class TotalCorrelation:
 
     with \(n_j\) the other points strictly closer in \(X_j\) than the k-th neighbour in the joint space.
     Called with one array, every column is a variable; with several, each array is one. Two arrays give the
-    estimate of `KSG`. Distances are largest-coordinate distances. No bound.
+    estimate of `KSG`. The joint distance is the largest of those of the variables, whatever the norm within each,
+    so the norm makes no difference to single columns. No bound.
 
     No count can be below the k neighbours themselves, so the estimate cannot exceed the `ceiling`
     \((m - 1) (\psi(n) - \psi(k))\); within one nat of it the flag `saturated` is raised. When the columns of
@@ -37,6 +39,7 @@ class TotalCorrelation:
     Arguments:
         k: number of neighbours. Small k has less bias, large k less variance.
         standardise: scale the columns to unit standard deviation first. With `False` the units decide.
+        norm: norm within each variable, `"max"` or `"euclidean"`.
         workers: threads that share the search. The estimate is the same for every number, so it is no part
             of the estimator's name.
 
@@ -57,11 +60,12 @@ class TotalCorrelation:
         >>> import numpy as np
         >>> x, u, v = np.random.default_rng(0).standard_normal((3, 2000))
         >>> print(TotalCorrelation()(np.stack([x, x + u, x + v], axis=1)))  # truth: log(2) = 0.6931
-        TC(X1;...;X3) = 0.7044 nats  [TotalCorrelation(k=3, standardise=True), n=2000, ceiling 13.356]
+        TC(X1;...;X3) = 0.7044 nats  [TotalCorrelation(k=3, standardise=True, norm='max'), n=2000, ceiling 13.356]
     """
 
     k: int = 3
     standardise: bool = True
+    norm: str = "max"
     workers: int = field(default=1, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -71,11 +75,14 @@ class TotalCorrelation:
         variables, total, dropped = split_columns(x, *others)
         s = stacked(variables, self.k, standardise=self.standardise)
         m = len(s.widths)
-        radius = nearest(s.z, self.k, s.z.shape[1], False, self.workers)[0][:, -1]
-        near = [count(s.columns(j, j + 1), radius, False, self.workers) for j in range(m)]
+        euclidean = self.norm == "euclidean" and max(s.widths) > 1
+        radius = kth(s.z, s.widths, self.k, euclidean, self.workers)
+        near = [
+            count(s.columns(j, j + 1), s.widths[j : j + 1], radius, euclidean, self.workers) for j in range(m)
+        ]
         ceiling = float((m - 1) * (psi(s.n) - psi(self.k)))
         value = float(psi(self.k) + (m - 1) * psi(s.n)) - sum(_mean_psi(counts + 1) for counts in near)
-        flags, numbers = warnings_of(s, self.k, radius)
+        flags, numbers = warnings_of(s, self.k, np.sqrt(radius) if euclidean else radius, euclidean=euclidean)
         if dropped and "constant-columns" not in flags:
             flags = (*flags, "constant-columns")
         if _rank(s.unit) < sum(_rank(s.unit[:, edge : edge + w]) for edge, w in _ranges(s.widths)):

@@ -19,7 +19,7 @@ def parse(text: str, names: Mapping[str, Callable[..., Any]] | None = None) -> A
 
     Arguments:
         text: a call such as `"KSG(k=5)"`, or a bare name such as `"KSG"` for all defaults.
-        names: the whitelist of names; by default all public estimators.
+        names: the whitelist of names; by default all public estimators and `Panel`.
 
     Raises:
         ValueError: if the text is not a call of known names with literal arguments; near matches are listed.
@@ -31,9 +31,9 @@ def parse(text: str, names: Mapping[str, Callable[..., Any]] | None = None) -> A
         5
     """
     if names is None:
-        from estimators import ESTIMATORS
+        from estimators import ESTIMATORS, Panel
 
-        names = ESTIMATORS
+        names = {**ESTIMATORS, "Panel": Panel}
     try:
         tree = ast.parse(text.strip(), mode="eval").body
     except SyntaxError as error:

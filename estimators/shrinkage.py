@@ -29,6 +29,7 @@ __all__ = ["ShrunkGaussian", "held_out_weight", "ledoit_wolf_weight", "oas_weigh
 
 _RULES = ("ledoit-wolf", "oas", "held-out")
 _GRID = tuple(np.concatenate([np.logspace(-6, -1, 11), np.linspace(0.15, 1, 18)]).tolist())
+_CHECKED = ("small-sample", "non-gaussian")  # flags of the plain estimate that shrinkage does not mend
 _DISAGREE = 3.0  # standard errors between the shrunk and the corrected value that chance does not explain
 
 
@@ -157,9 +158,10 @@ class ShrunkGaussian:
     **Shrinkage hides spread-out signal.** A weight that suits a few strong directions erases many weak ones: 128
     independent channels that carry 2.0 nats together read 0.2 at n = 2000. So wherever n allows, the value without
     shrinkage but with the exact correction is in the diagnostics (`corrected`) and the flag "disagreement" is raised
-    when the two are more than 3 of its standard errors apart. For n <= d + 1 nothing checks the value, and
-    "small-sample" is raised. The value bounds nothing in either direction, and no standard error is given: wrap it
-    as `Subsampled(ShrunkGaussian())`, and mind that the weight falls as n grows.
+    when the two are more than 3 of its standard errors apart. With fewer than 10 samples beyond d + 1 little checks the
+    value, and "small-sample" is raised; "non-gaussian" as for `Gaussian`. The value bounds nothing in either
+    direction, and no standard error is given: wrap it as `Subsampled(ShrunkGaussian())`, and mind that the weight falls as
+    n grows.
 
     Arguments:
         shrinkage: `"ledoit-wolf"` or `"oas"` (closed forms for the squared error of the covariance), `"held-out"`
@@ -238,6 +240,8 @@ class ShrunkGaussian:
         else:
             plain = Gaussian()(*given)
             numbers["corrected"] = plain.value
+            numbers |= {key: v for key, v in plain.diagnostics.items() if key.startswith("departure")}
+            flags = merged(flags, tuple(flag for flag in plain.flags if flag in _CHECKED))
             if plain.stderr is not None and abs(plain.value - value) > _DISAGREE * plain.stderr:
                 flags = (*flags, "disagreement")
         return Estimate(

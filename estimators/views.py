@@ -13,13 +13,20 @@ from collections.abc import Callable
 import numpy as np
 from array_api_compat import array_namespace, device
 
+from estimators._covariance import merged
+from estimators._normality import beyond_normal
 from estimators._result import Estimate
-from estimators._samples import as_samples, is_discrete, paired, stream
+from estimators._samples import as_samples, drop_constant_columns, is_discrete, paired, stream
 from estimators._settings import settings
-from estimators.copula import normal_scores
+from estimators.copula import normal_scores, rank_flags
+from estimators.gaussian import Gaussian
 from estimators.protocols import Array, Entropy, MutualInformation
 
 __all__ = ["Copula", "Projected", "Sliced", "ThreeEntropies"]
+
+_ROWS_PER_COMPONENT = 8  # samples for each component that a normal law sees beside the projection
+_LEFT_OUT = 0.1  # nats ...
+_ERRORS = 4.0  # ... and standard errors, from which dependence is left out for sure
 
 
 @settings
@@ -31,6 +38,11 @@ class Projected:
     By data processing I(PX; PY) <= I(X;Y), so what the estimator sees can only be less than what is there. An
     entropy is that of the projected variable, H(PX), another quantity than H(X). Orthonormal directions keep
     the scale. Directions are rounded to a fixed sign, so that equal data give equal projections.
+
+    What is left out may carry most: the leading components are those of much variance, not of much information. So for
+    continuous x and y `left_out` is by how much more a normal law reads from n / 8 components of each than from those that
+    are kept, and above 0.1 nats and 4 standard errors the flag `disagreement` is raised (a normal law over-states on
+    curved manifolds; the flag says that the two differ, not which is right).
 
     Arguments:
         inner: any estimator.
@@ -58,7 +70,7 @@ class Projected:
             raise ValueError(f"dims = {self.dims}: at least one component must be kept")
 
     def __call__(self, *samples: Array) -> Estimate:
-        shares, reduced = [], []
+        shares, reduced, wide = [], [], []
         for name, x in zip("xyz", samples, strict=False):
             if hasattr(x, "shape") and hasattr(samples[0], "shape"):
                 paired(
@@ -67,10 +79,15 @@ class Projected:
             if is_discrete(x):
                 reduced.append(x)
                 continue
-            projected, share = _principal(as_samples(x, name), self.dims)
+            x = as_samples(x, name)
+            projected, share, wider = _principal(x, self.dims, x.shape[0] // _ROWS_PER_COMPONENT)
             reduced.append(projected)
             shares.append(share)
+            wide.append(wider)
         inner = self.inner(*reduced)
+        flags, left = inner.flags, _left_out(wide, reduced) if len(wide) == len(samples) == 2 else {}
+        if left and left["left_out"] > max(_LEFT_OUT, _ERRORS * left["left_out_error"]):
+            flags = merged(flags, ("disagreement",))
         quantity = "H(PX)" if inner.quantity == "H(X)" else inner.quantity
         kept = {f"kept_variance_{name}": share for name, share in zip("xyz", shares, strict=False)}
         # A bound on I(PX;PY) from below also bounds I(X;Y); one from above does not.
@@ -80,24 +97,43 @@ class Projected:
             method=repr(self),
             quantity=quantity,
             bound=bound,
-            diagnostics={**inner.diagnostics, **kept},
+            flags=flags,
+            diagnostics={**inner.diagnostics, **kept, **left},
         )
 
 
-def _principal(x: Array, dims: int) -> tuple[Array, float]:
+def _left_out(wide: list[Array], reduced: list[Array]) -> dict[str, float]:
+    """How much more a normal law sees in many components than in those that are kept, and its error."""
+    if all(a.shape[1] <= b.shape[1] for a, b in zip(wide, reduced, strict=True)):
+        return {}
+    try:
+        more, kept = Gaussian()(*wide), Gaussian()(*reduced)
+    except (
+        ValueError
+    ):  # too few samples, or nothing but constants: what the inner estimator says stands alone
+        return {}
+    if not (math.isfinite(more.value) and math.isfinite(kept.value)):
+        return {}
+    return {"left_out": more.value - kept.value, "left_out_error": more.stderr or 0.0}
+
+
+def _principal(x: Array, dims: int, most: int) -> tuple[Array, float, Array]:
+    """The leading `dims` components, their share of the variance, and the leading `most` of them, or all columns."""
     xp = array_namespace(x)
     if x.shape[1] <= dims:
-        return x, 1.0
+        return x, 1.0, x
     x = x - xp.mean(x, axis=0)
     top = xp.max(xp.abs(x))
     if float(top) == 0:
-        return x[:, :dims], 1.0
+        return x[:, :dims], 1.0, x[:, :dims]
     cov = (x / top).T @ (x / top)
     values, vectors = xp.linalg.eigh(cov)
-    vectors = xp.flip(vectors[:, -dims:], axis=(1,))
-    largest = xp.argmax(xp.abs(vectors), axis=0)
+    most = min(max(most, dims), x.shape[1])
+    vectors = xp.flip(vectors[:, -most:], axis=(1,))
+    largest = xp.argmax(xp.abs(vectors[:, :dims]), axis=0)
     sign = xp.stack([xp.sign(vectors[int(largest[j]), j]) for j in range(dims)])
-    return x @ (vectors * sign), float(xp.sum(values[-dims:]) / xp.sum(values))
+    wide = x if most == x.shape[1] else x @ vectors
+    return x @ (vectors[:, :dims] * sign), float(xp.sum(values[-dims:]) / xp.sum(values)), wide
 
 
 @settings
@@ -154,7 +190,7 @@ class Sliced:
             n=found[0].n,
             method=repr(self),
             stderr=float(values.std(ddof=1) / math.sqrt(self.slices)),
-            flags=tuple(dict.fromkeys(flag for e in found for flag in e.flags)),
+            flags=merged(*(e.flags for e in found)),
             diagnostics={"slices": self.slices, "largest_slice": float(values.max())},
         )
 
@@ -175,7 +211,8 @@ class Copula:
 
     I(X;Y) in nats does not change under monotone maps of columns, so heavy tails and skew are taken away without loss.
     Ranks bend linear subspaces, however: on a low-rank embedding a Gaussian estimator behind this wrapper over-states.
-    `Copula(Gaussian())` is the Gaussian-copula mutual information.
+    `Copula(Gaussian())` is the Gaussian-copula mutual information. Tied values share their average rank, and `ties` is
+    raised; `saturated` where a correlation of normal laws is closer to 1 than ranks resolve, as for `GaussianCopula`.
 
     Arguments:
         inner: an estimator of mutual information.
@@ -203,10 +240,21 @@ class Copula:
         if len(samples) < 2:
             raise TypeError("Copula takes two samples (x, y) or more: an entropy changes with the margins")
         named = list(zip("xyz", samples, strict=False))
-        mapped = [x if is_discrete(x) else normal_scores(as_samples(x, name))[0] for name, x in named]
-        for (name, _), x in zip(named, mapped, strict=True):
-            paired(mapped[0], x, ("x", name))
-        return dataclasses.replace(self.inner(*mapped), method=repr(self))
+        kept = [
+            (x, 0) if is_discrete(x) else drop_constant_columns(as_samples(x, name), name)
+            for name, x in named
+        ]
+        for (name, _), (x, _) in zip(named, kept, strict=True):
+            paired(kept[0][0], x, ("x", name))
+        pairs = [(x, 0) if is_discrete(x) else normal_scores(x) for x, _ in kept]
+        found = self.inner(*(x for x, _ in pairs))
+        dropped, ties = (sum(count for _, count in counted) for counted in (kept, pairs))
+        return dataclasses.replace(
+            found,
+            method=repr(self),
+            flags=merged(found.flags, rank_flags(ties, found), ("constant-columns",) if dropped else ()),
+            diagnostics={**found.diagnostics, "dropped": dropped, "ties": ties},
+        )
 
 
 @settings
@@ -216,7 +264,8 @@ class ThreeEntropies:
     .. math:: I(X;Y) = H(X) + H(Y) - H(X,Y)
 
     The three biases do not cancel in general: for neighbour entropies `KSG` exists because of that. Flags of the three
-    are joined. The direction of a bound is lost.
+    are joined. The direction of a bound is lost, and with it what a normal law says of other data: `non-gaussian` is
+    raised where the joint samples depart from one, as for `Gaussian`.
 
     Arguments:
         inner: an estimator of entropy.
@@ -242,11 +291,13 @@ class ThreeEntropies:
         paired(x, y)
         xp = array_namespace(x)
         hx, hy, hxy = self.inner(x), self.inner(y), self.inner(xp.concat([x, y], axis=1))
+        # A difference of upper bounds is none: what leaves an entropy of a normal law a bound takes its sense from here.
+        joint = {key: v for key, v in hxy.diagnostics.items() if key.startswith("departure")}
         return Estimate(
             value=hx.value + hy.value - hxy.value,
             quantity="I(X;Y)",
             n=hxy.n,
             method=repr(self),
-            flags=tuple(dict.fromkeys(flag for e in (hx, hy, hxy) for flag in e.flags)),
-            diagnostics={"entropy_x": hx.value, "entropy_y": hy.value, "entropy_xy": hxy.value},
+            flags=merged(hx.flags, hy.flags, hxy.flags, ("non-gaussian",) if beyond_normal(joint) else ()),
+            diagnostics={"entropy_x": hx.value, "entropy_y": hy.value, "entropy_xy": hxy.value, **joint},
         )

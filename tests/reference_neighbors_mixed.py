@@ -9,8 +9,8 @@ from reference_neighbors import distances, standardised
 from scipy.special import psi
 
 
-def frenzel_pompe(x: np.ndarray, y: np.ndarray, z: np.ndarray, k: int = 3) -> float:
-    to_x, to_y, to_z = (distances(standardised(v)) for v in (x, y, z))
+def frenzel_pompe(x: np.ndarray, y: np.ndarray, z: np.ndarray, k: int = 3, norm: str = "max") -> float:
+    to_x, to_y, to_z = (distances(standardised(v), norm) for v in (x, y, z))
     joint = np.maximum(np.maximum(to_x, to_y), to_z)
     total = 0.0
     for i in range(len(x)):
@@ -21,8 +21,8 @@ def frenzel_pompe(x: np.ndarray, y: np.ndarray, z: np.ndarray, k: int = 3) -> fl
     return float(psi(k) + total / len(x))
 
 
-def total_correlation(variables: list[np.ndarray], k: int = 3) -> float:
-    to = [distances(standardised(v)) for v in variables]
+def total_correlation(variables: list[np.ndarray], k: int = 3, norm: str = "max") -> float:
+    to = [distances(standardised(v), norm) for v in variables]
     joint = np.max(to, axis=0)
     n, m = len(joint), len(to)
     total = psi(k) + (m - 1) * psi(n)
@@ -45,8 +45,8 @@ def ross(x: np.ndarray, y: np.ndarray, k: int = 3, norm: str = "max") -> float:
     return float(psi(n) + total / n)
 
 
-def gao(x: np.ndarray, y: np.ndarray, k: int = 3) -> float:
-    to_x, to_y = (distances(standardised(v)) for v in (x, y))
+def gao(x: np.ndarray, y: np.ndarray, k: int = 3, norm: str = "max") -> float:
+    to_x, to_y = (distances(standardised(v), norm) for v in (x, y))
     joint = np.maximum(to_x, to_y)
     n = len(x)
     total = 0.0
@@ -95,3 +95,25 @@ def local_non_uniformity(x: np.ndarray, y: np.ndarray, k: int, alpha: float) -> 
 
     x, y = standardised(x), standardised(y)
     return corrected(np.hstack([x, y])) - corrected(x) - corrected(y)
+
+
+def geometric(x: np.ndarray, y: np.ndarray | None = None, k: int = 20) -> float:
+    def entropy(z: np.ndarray) -> float:
+        n, d = z.shape
+        to = distances(z, "euclidean")
+        total = math.log(n) + d / 2 * math.log(math.pi) - math.lgamma(1 + d / 2)
+        for i in range(n):
+            near = z[np.argsort(to[i])[:k]]
+            hood = np.vstack([z[i], near])
+            spread, axes = np.linalg.eigh(np.cov(hood.T).reshape(d, d))
+            ratio = np.sqrt(spread / spread[-1])
+            radius = np.sort(to[i])[k - 1]
+            along = (near - z[i]) @ axes / (radius * ratio)
+            inside = max(1, int(np.sum(np.sum(along**2, axis=1) <= 1 + 1e-9)))
+            total += (d * math.log(radius) + np.sum(np.log(ratio)) - math.log(inside)) / n
+        return float(total)
+
+    if y is None:
+        return entropy(standardised(x)) + float(np.sum(np.log(x.std(axis=0))))
+    x, y = standardised(x), standardised(y)
+    return entropy(x) + entropy(y) - entropy(np.hstack([x, y]))

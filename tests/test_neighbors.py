@@ -157,7 +157,7 @@ def test_two_processes_on_a_cold_cache(tmp_path: Path) -> None:
 def test_kernels_release_the_lock_and_keep_to_exact_arithmetic() -> None:
     if os.environ.get("NUMBA_DISABLE_JIT") == "1":
         pytest.skip("nothing is compiled")
-    from estimators._kernels import line, pairs, tree
+    from estimators._kernels import blocks, line, pairs, tree
 
     for kernel in (
         tree.build,
@@ -168,6 +168,8 @@ def test_kernels_release_the_lock_and_keep_to_exact_arithmetic() -> None:
         pairs.squared,
         pairs.nearest,
         pairs.count,
+        blocks.kth,
+        blocks.count,
     ):
         options = kernel.targetoptions
         assert options["nogil"]
@@ -507,7 +509,13 @@ def test_importing_the_module_loads_neither_numba_nor_torch() -> None:
     [
         ({"k": 0}, ValueError),
         ({"k": 2.0}, TypeError),
-        ({"k": True}, ValueError),
+        ({"k": True}, TypeError),
+        ({"k": "3"}, TypeError),
+        ({"standardise": "no"}, TypeError),
+        ({"standardise": 1}, TypeError),
+        ({"workers": 1.0}, TypeError),
+        ({"norm": None}, TypeError),
+        ({"algorithm": "1"}, TypeError),
         ({"workers": 0}, ValueError),
         ({"norm": "l1"}, ValueError),
         ({"algorithm": 3}, ValueError),

@@ -45,13 +45,16 @@ def test_a_common_driver_is_explained_away() -> None:
     assert np.mean(plain) > 0.1  # log(4 / 3) / 2 = 0.144 without the condition
 
 
+@pytest.mark.parametrize("norm", ["max", "euclidean"])
 @pytest.mark.parametrize("k", [1, 4])
 @pytest.mark.parametrize(("dx", "dy", "dz"), [(1, 1, 1), (2, 1, 3), (6, 6, 6)])
-def test_twin(k: int, dx: int, dy: int, dz: int) -> None:
+def test_twin(k: int, dx: int, dy: int, dz: int, norm: str) -> None:
     rng = np.random.default_rng(dx)
     z = rng.standard_normal((250, dz))
     x, y = rng.standard_normal((250, dx)) * 5 + z[:, :1], rng.standard_normal((250, dy)) + z[:, -1:]
-    assert FrenzelPompe(k=k)(x, y, z).value == pytest.approx(frenzel_pompe(x, y, z, k), abs=1e-12)
+    assert FrenzelPompe(k=k, norm=norm)(x, y, z).value == pytest.approx(
+        frenzel_pompe(x, y, z, k, norm), abs=1e-12
+    )
 
 
 def test_the_ball_is_open() -> None:
@@ -86,11 +89,35 @@ def test_scale_offset_order_and_symmetry() -> None:
     assert FrenzelPompe(standardise=False)(x * 1e3, y, z).value != pytest.approx(value, abs=0.05)
 
 
-def test_workers_and_libraries_agree() -> None:
-    arrays = chain(500, 2)
+def test_the_euclidean_form_ignores_rotations_within_a_variable() -> None:
+    rng = np.random.default_rng(3)
+    z = rng.standard_normal((400, 3))
+    x, y = z + rng.standard_normal((400, 3)), z + rng.standard_normal((400, 3))
+    q, r, s = (np.linalg.qr(rng.standard_normal((3, 3)))[0] for _ in range(3))
+    estimator = FrenzelPompe(norm="euclidean", standardise=False)
+    value = estimator(x, y, z).value
+    assert estimator(x @ q, y @ r, z @ s).value == pytest.approx(value, abs=1e-9)
+    largest = FrenzelPompe(standardise=False)
+    assert abs(largest(x @ q, y @ r, z @ s).value - largest(x, y, z).value) > 1e-3
+    # Mixing the columns of two variables is no rotation within one, and is seen.
+    mixed = np.hstack([x, z]) @ np.linalg.qr(rng.standard_normal((6, 6)))[0]
+    assert abs(estimator(mixed[:, :3], y, mixed[:, 3:]).value - value) > 1e-2
+
+
+def test_with_single_columns_the_norms_are_one() -> None:
+    arrays = chain(500, 1)
     expected = FrenzelPompe()(*arrays)
-    assert FrenzelPompe(workers=3)(*arrays) == expected
-    assert FrenzelPompe()(*map(torch.from_numpy, arrays)) == expected
+    found = FrenzelPompe(norm="euclidean")(*arrays)
+    assert found.value == pytest.approx(expected.value, abs=1e-12)
+    assert found.diagnostics == pytest.approx(expected.diagnostics, abs=1e-12)
+
+
+@pytest.mark.parametrize("norm", ["max", "euclidean"])
+def test_workers_and_libraries_agree(norm: str) -> None:
+    arrays = chain(500, 2)
+    expected = FrenzelPompe(norm=norm)(*arrays)
+    assert FrenzelPompe(norm=norm, workers=3)(*arrays) == expected
+    assert FrenzelPompe(norm=norm)(*map(torch.from_numpy, arrays)) == expected
 
 
 def test_ceiling_and_saturation() -> None:

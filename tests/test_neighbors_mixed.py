@@ -89,31 +89,50 @@ def test_ross_twin(norm: str, k: int, d: int) -> None:
     assert Ross(k=k, norm=norm)(x, y).value == pytest.approx(ross(x, y, k, norm), abs=1e-12)
 
 
+@pytest.mark.parametrize("norm", ["max", "euclidean"])
 @pytest.mark.parametrize("k", [1, 3, 6])
 @pytest.mark.parametrize("sample", [rectified, counts, zero_inflated, uniform_step])
-def test_gao_twin(sample: Callable, k: int) -> None:
+def test_gao_twin(sample: Callable, k: int, norm: str) -> None:
     x, y = (v[:, None] for v in sample(250, 1))
-    assert Gao(k=k)(x, y).value == pytest.approx(gao(x, y, k), abs=1e-12)
+    assert Gao(k=k, norm=norm)(x, y).value == pytest.approx(gao(x, y, k, norm), abs=1e-12)
     wide = np.hstack([x, np.random.default_rng(0).standard_normal((250, 2))])
-    assert Gao(k=k)(wide, y).value == pytest.approx(gao(wide, y, k), abs=1e-12)
+    assert Gao(k=k, norm=norm)(wide, y).value == pytest.approx(gao(wide, y, k, norm), abs=1e-12)
 
 
 def test_gao_is_ksg_for_continuous_variables() -> None:
     x, noise = np.random.default_rng(0).standard_normal((2, 800, 2))
-    assert Gao(k=4)(x, x + noise).value == pytest.approx(KSG(k=4)(x, x + noise).value, abs=1e-12)
+    for norm in ("max", "euclidean"):
+        expected = KSG(k=4, norm=norm)(x, x + noise).value
+        assert Gao(k=4, norm=norm)(x, x + noise).value == pytest.approx(expected, abs=1e-12)
 
 
 def test_gao_is_ross_for_labels() -> None:
     x, y = labelled(600, 2)
     x = np.column_stack([x, x**2])
-    assert Gao()(x, y).value == pytest.approx(Ross()(x, y).value, abs=1e-12)
-    assert Gao()(y, x).value == pytest.approx(Ross()(x, y).value, abs=1e-12)
+    for norm in ("max", "euclidean"):
+        expected = Ross(norm=norm)(x, y).value
+        assert Gao(norm=norm)(x, y).value == pytest.approx(expected, abs=1e-12)
+        assert Gao(norm=norm)(y, x).value == pytest.approx(expected, abs=1e-12)
     rare = y.copy()
     rare[:3], rare[3], rare[4] = 17, 18, 19
     e, r = Gao()(x, rare), Ross()(x, rare)
     assert e.value == pytest.approx(r.value, abs=1e-12)
     assert e.n == r.n == 598
     assert e.diagnostics["singletons"] == r.diagnostics["singletons"] == 2
+
+
+def test_the_euclidean_forms_ignore_rotations_within_a_variable() -> None:
+    rng = np.random.default_rng(0)
+    u, noise = rng.standard_normal((2, 400, 3))
+    x, y = np.maximum(u, 0), u + noise  # an eighth of x is an atom at zero, which a rotation leaves there
+    q, r = (np.linalg.qr(rng.standard_normal((3, 3)))[0] for _ in range(2))
+    c = (y[:, 0] > 0).astype(int)
+    for second, turned in ((y, y @ r), (c, c)):
+        euclidean, largest = (Gao(norm=norm, standardise=False) for norm in ("euclidean", "max"))
+        assert euclidean(x @ q, turned).value == pytest.approx(euclidean(x, second).value, abs=1e-9)
+        assert abs(largest(x @ q, turned).value - largest(x, second).value) > 1e-4
+    ross = Ross(norm="euclidean", standardise=False)
+    assert ross(y @ r, c).value == pytest.approx(ross(y, c).value, abs=1e-9)
 
 
 def test_the_numbers_of_the_labels_do_not_matter() -> None:
@@ -291,8 +310,13 @@ def test_refusals() -> None:
         Gao(k=50)(y, y)
     with pytest.raises(ValueError, match="k must be"):
         Gao(k=0)
-    with pytest.raises(TypeError, match="k must be"):
-        Ross(k=1.5)
+    for estimator in (Ross, Gao):
+        with pytest.raises(TypeError, match="k must be"):
+            estimator(k=1.5)
+        with pytest.raises(TypeError, match="standardise must be of type bool"):
+            estimator(standardise="no")
+        with pytest.raises(TypeError, match="norm must be of type str"):
+            estimator(norm=2)
     with pytest.raises(ValueError, match="norm"):
         Ross(norm="l1")
 

@@ -41,21 +41,36 @@ def test_gaussian_groups() -> None:
     assert abs(np.mean(values) - truth) <= 4 * 0.0308 / math.sqrt(SEEDS)
 
 
+@pytest.mark.parametrize("norm", ["max", "euclidean"])
 @pytest.mark.parametrize("k", [1, 4])
-@pytest.mark.parametrize("widths", [(1, 1, 1), (2, 1, 3), (1, 1, 1, 1, 1), (7, 7, 4)])
-def test_total_correlation_twin(k: int, widths: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("widths", [(1, 1, 1), (2, 1, 3), (2, 3), (1, 1, 1, 1, 1), (7, 7, 4)])
+def test_total_correlation_twin(k: int, widths: tuple[int, ...], norm: str) -> None:
     rng = np.random.default_rng(len(widths))
     common = rng.standard_normal((250, 1))
     parts = [rng.standard_normal((250, w)) * 3 + common for w in widths]
-    expected = total_correlation(parts, k)
-    assert TotalCorrelation(k=k)(*parts).value == pytest.approx(expected, abs=1e-11)
+    expected = total_correlation(parts, k, norm)
+    assert TotalCorrelation(k=k, norm=norm)(*parts).value == pytest.approx(expected, abs=1e-11)
     if set(widths) == {1}:
-        assert TotalCorrelation(k=k)(np.hstack(parts)).value == pytest.approx(expected, abs=1e-11)
+        assert TotalCorrelation(k=k, norm=norm)(np.hstack(parts)).value == pytest.approx(expected, abs=1e-11)
 
 
 def test_two_variables_are_ksg() -> None:
     x, y = normal(covariance(3, 1), 500, 0)[:, :2], normal(covariance(3, 1), 500, 0)[:, 2:]
-    assert TotalCorrelation(k=4)(x, y).value == pytest.approx(KSG(k=4)(x, y).value, abs=1e-12)
+    for norm in ("max", "euclidean"):
+        expected = KSG(k=4, norm=norm)(x, y).value
+        assert TotalCorrelation(k=4, norm=norm)(x, y).value == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_euclidean_form_ignores_rotations_within_a_variable() -> None:
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((400, 2))
+    parts = [x, x + rng.standard_normal((400, 2)), x + rng.standard_normal((400, 2))]
+    turned = [v @ np.linalg.qr(rng.standard_normal((2, 2)))[0] for v in parts]
+    estimator, largest = (TotalCorrelation(norm=norm, standardise=False) for norm in ("euclidean", "max"))
+    assert estimator(*turned).value == pytest.approx(estimator(*parts).value, abs=1e-9)
+    assert abs(largest(*turned).value - largest(*parts).value) > 1e-4
+    workers = TotalCorrelation(norm="euclidean", standardise=False, workers=2)
+    assert workers(*parts) == estimator(*parts)
 
 
 def test_total_correlation_ignores_scale_and_order() -> None:

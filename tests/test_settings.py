@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from estimators import Gaussian, InfoNCE, KolchinskyTracey, Projected, Subsampled, parse
+from estimators import ESTIMATORS, Gaussian, InfoNCE, KolchinskyTracey, Projected, Subsampled, parse
 
 
 @pytest.mark.parametrize(
@@ -48,3 +50,29 @@ def test_optional_settings_take_none():
     assert ProbeInformation(l2=None).l2 is None
     with pytest.raises(TypeError, match=r"l2 must be of type float \| None"):
         ProbeInformation(l2="strong")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "KSG",
+        "KozachenkoLeonenko",
+        "FrenzelPompe",
+        "TotalCorrelation",
+        "LocalNonUniformity",
+        "Ross",
+        "Gao",
+        "KNNDivergence",
+    ],
+)
+def test_every_setting_of_the_neighbour_estimators_has_a_kind_and_a_range(name):
+    make = ESTIMATORS[name]
+    assert repr(make(k=np.int64(9), workers=np.int64(2))) == repr(make(k=9))
+    for field in dataclasses.fields(make):
+        wrong_kind = {"bool": "no", "int": True, "str": 2, "float | None": "low"}[field.type]
+        with pytest.raises(TypeError, match=rf"{name}\({field.name}=.*must be of type"):
+            make(**{field.name: wrong_kind})
+        if field.type != "bool":
+            wrong_value = {"int": 0, "str": "l1", "float | None": 0.0}[field.type]
+            with pytest.raises(ValueError, match=f"{field.name} must"):
+                make(**{field.name: wrong_value})

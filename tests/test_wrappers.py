@@ -100,12 +100,12 @@ def test_permuted_sees_dependence_and_shows_the_plug_in_bias():
     assert null["p_value"] > 0.01
 
 
-def test_permuted_refuses_entropies_and_conditionals():
+def test_permuted_refuses_entropies_and_four_samples():
     x, y = pairs(0.5, 50, 0)
     with pytest.raises(TypeError, match="got 1"):
         Permuted(Gaussian())(x)
-    with pytest.raises(TypeError, match="got 3"):
-        Permuted(Gaussian())(x, y, y)
+    with pytest.raises(TypeError, match="got 4"):
+        Permuted(Gaussian())(x, y, y, y)
     with pytest.raises(ValueError, match="at least 1"):
         Permuted(Gaussian(), times=0)
 

@@ -95,36 +95,52 @@ def squared(points, first, last, begin, end, table):
 
 
 @njit(nogil=True, cache=True)
-def _exact(rows, i, j, begin, end, euclidean):
-    """Distance of two of `rows: (n, d)`."""
-    x = rows[i]
-    y = rows[j]
-    total = 0.0
-    if euclidean:
-        for a in range(begin, end):
-            total += (y[a] - x[a]) * (y[a] - x[a])
-    else:
-        for a in range(begin, end):
-            gap = abs(y[a] - x[a])
-            total = gap if gap > total else total
-    return total
+def _exact(rows, i, who, held, begin, end, euclidean, exact):
+    """Fills `exact[:held]` with the distances of row i of `rows: (n, d)` to the rows `who[:held]`.
+
+    Four rows side by side: the terms of one distance are added in order, each waiting for the one before.
+    """
+    x = rows[i, begin:end]
+    for c in range(0, held, 4):
+        last = held - 1
+        y0 = rows[who[c], begin:end]
+        y1 = rows[who[min(c + 1, last)], begin:end]
+        y2 = rows[who[min(c + 2, last)], begin:end]
+        y3 = rows[who[min(c + 3, last)], begin:end]
+        t0 = t1 = t2 = t3 = 0.0
+        if euclidean:
+            for a in range(x.size):
+                t0 += (y0[a] - x[a]) * (y0[a] - x[a])
+                t1 += (y1[a] - x[a]) * (y1[a] - x[a])
+                t2 += (y2[a] - x[a]) * (y2[a] - x[a])
+                t3 += (y3[a] - x[a]) * (y3[a] - x[a])
+        else:
+            for a in range(x.size):
+                t0 = max(t0, abs(y0[a] - x[a]))
+                t1 = max(t1, abs(y1[a] - x[a]))
+                t2 = max(t2, abs(y2[a] - x[a]))
+                t3 = max(t3, abs(y3[a] - x[a]))
+        exact[min(c + 3, last)] = t3
+        exact[min(c + 2, last)] = t2
+        exact[min(c + 1, last)] = t1
+        exact[c] = t0
 
 
 @njit(nogil=True, cache=True)
-def nearest(
-    table_x, table_y, first, last, rows, split, euclidean, slack, below, top, tally, distance, index, who
-):
+def nearest(table_x, table_y, first, last, rows, split, euclidean, slack, below, top, tally, distance, index):
     """Fills `distance` and `index`, `(n, k)`, for the rows `first` to `last`: nearest other points, ascending.
 
     The larger of the two tables counts. `top` is the largest number of their type, `tally` an empty array of
-    integers of the same size, so that tests vectorise, and `who: (n,)` working space. Returns how many
-    distances had to be computed.
+    integers of the same size, so that tests vectorise. Returns how many distances had to be computed.
     """
     n, d = rows.shape
     k = distance.shape[1]
     kind = table_x.dtype.type
     integer = tally.dtype.type
     upper = np.empty(k)
+    exact_x = np.empty(n)
+    exact_y = np.empty(n)
+    who = np.empty(n, np.int64)
     checked = 0
     for i in range(first, last):
         all_x = table_x[i - first]
@@ -154,23 +170,29 @@ def nearest(
                         upper[place] = bound
                         # The k nearest lie no farther; the factor covers the rounding of the cast.
                         edge = kind(min((upper[k - 1] + below) * (1 + 1e-6), top))
+        kept = 0
+        for c in range(held):
+            j = who[c]
+            if all_x[j] <= edge and all_y[j] <= edge:
+                who[kept] = j
+                kept += 1
+        checked += kept
+        _exact(rows, i, who, kept, 0, split, euclidean, exact_x)
+        _exact(rows, i, who, kept, split, d, euclidean, exact_y)
         best = distance[i]
         found = index[i]
         best[:] = np.inf
         found[:] = -1
-        for c in range(held):
-            j = who[c]
-            if all_x[j] <= edge and all_y[j] <= edge:
-                checked += 1
-                exact = max(_exact(rows, i, j, 0, split, euclidean), _exact(rows, i, j, split, d, euclidean))
-                if exact < best[k - 1]:
-                    place = k - 1
-                    while place > 0 and best[place - 1] > exact:
-                        best[place] = best[place - 1]
-                        found[place] = found[place - 1]
-                        place -= 1
-                    best[place] = exact
-                    found[place] = j
+        for c in range(kept):
+            exact = max(exact_x[c], exact_y[c])
+            if exact < best[k - 1]:
+                place = k - 1
+                while place > 0 and best[place - 1] > exact:
+                    best[place] = best[place - 1]
+                    found[place] = found[place - 1]
+                    place -= 1
+                best[place] = exact
+                found[place] = who[c]
     return checked
 
 
@@ -187,6 +209,8 @@ def count(
     most = np.empty((n + _STRIP - 1) // _STRIP, slack.dtype)
     for strip in range(most.size):
         most[strip] = slack[strip * _STRIP : (strip + 1) * _STRIP].max()
+    who = np.empty(n, np.int64)
+    exact = np.empty(n)
     kind = table.dtype.type
     integer = tally.dtype.type
     checked = 0
@@ -199,6 +223,7 @@ def count(
         maybe = np.ceil(maybe) if whole else maybe * (1 + 1e-6)
         outside = kind(min(maybe, top))
         total = 0
+        held = 0
         for start in range(0, n, _STRIP):
             part = near[start : start + _STRIP]
             # One bound for the strip: the largest slack of its points.
@@ -215,8 +240,11 @@ def count(
                 continue
             for j in range(part.size):
                 if part[j] < outside and part[j] >= inside:
-                    checked += 1
-                    if _exact(rows, i, start + j, begin, end, euclidean) < r:
-                        total += 1
+                    who[held] = start + j
+                    held += 1
+        checked += held
+        _exact(rows, i, who, held, begin, end, euclidean, exact)
+        for c in range(held):
+            total += 1 if exact[c] < r else 0
         counts[i] = total
     return checked

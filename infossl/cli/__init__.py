@@ -17,21 +17,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     import tyro
 
+    from infossl.cli.calibrate import Calibrate
     from infossl.cli.estimate import Estimate
     from infossl.cli.report import Report
     from infossl.cli.train import Train
 
-    commands: dict[str, Any] = {"train": Train, "report": Report, "estimate": Estimate}
-    config = tyro.extras.subcommand_cli_from_dict(
-        commands,
-        prog="infossl",
-        description=(
-            "Information-theory analysis for self-supervised learning: train with estimators attached, "
-            "measure arrays, report runs."
-        ),
-        args=None if arguments is None else list(arguments),
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
-    )
+    commands: dict[str, Any] = {
+        "train": Train,
+        "report": Report,
+        "estimate": Estimate,
+        "calibrate": Calibrate,
+    }
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        config = tyro.extras.subcommand_cli_from_dict(
+            commands,
+            prog="infossl",
+            description=(
+                "Information-theory analysis for self-supervised learning: train with estimators attached, "
+                "measure arrays, report runs."
+            ),
+            args=given,
+            config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+        )
+    except SystemExit as stop:
+        if given[:1] == ["train"] and {"-h", "--help"} & set(given) and not stop.code:
+            from infossl.cli.catalogue import catalogue
+
+            print(catalogue())
+        raise
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     try:
         config.run()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,17 +21,18 @@ __all__ = ["Estimate", "load_array"]
 
 @dataclass(frozen=True)
 class Estimate:
-    """Entropy of one array or mutual information of two, from .npy, .npz or .csv files.
+    """Entropy of one array or mutual information of two, from .npy, .npz, .csv or .pt files.
 
     Rows are samples. An integer vector is a discrete variable. A member of an archive is chosen as
-    `file.npz:name`. Prints one line that says the value, its unit, its bound direction and its flags.
+    `file.npz:name` or `file.pt:name`. Prints one line that says the value, its unit, its bound direction and its flags.
     """
 
     arrays: tyro.conf.Positional[tuple[str, ...]]
     """x, or x and y: files with one row per sample."""
 
     with_: Annotated[str, tyro.conf.arg(name="with")] = ""
-    """The estimator as text, such as "Subsampled(KSG(k=5))"; by default Gaussian()."""
+    """The estimator as text, such as "Subsampled(KSG(k=5))", or "Panel()" for a table of several; by default
+    Auto(), which chooses by held-out evidence, and Gaussian() for an entropy."""
 
     continuous: bool = False
     """Take integer vectors as measurements, not as a discrete variable."""
@@ -42,27 +43,32 @@ class Estimate:
     bits: bool = False
     """Print the value in bits as well."""
 
-    def run(self) -> estimators.Estimate:
-        """Estimates, prints, and returns the `Estimate`."""
+    def run(self) -> estimators.Estimate | estimators.PanelResult:
+        """Estimates, prints, and returns the `Estimate`, or the table of a panel."""
         if not 1 <= len(self.arrays) <= 2:
             raise ValueError(
                 f"give one file for an entropy or two for a mutual information, not {len(self.arrays)}"
             )
-        estimator: Callable[..., estimators.Estimate] = parse(self.with_ or "Gaussian()")
+        estimator: Callable[..., Any] = parse(
+            self.with_ or ("Auto()" if len(self.arrays) == 2 else "Gaussian()")
+        )
         arrays = [load_array(name) for name in self.arrays]
         if self.continuous:
             arrays = [array.astype(float) if array.dtype.kind in "biu" else array for array in arrays]
         _require_arity(estimator, len(arrays))
-        estimate = estimator(*arrays)
+        found = estimator(*arrays)
+        estimates = found.estimates if isinstance(found, estimators.PanelResult) else (found,)
         if self.json:
-            print(json.dumps(plain_json(estimate.to_dict())))
-        else:
-            print(estimate)
+            for estimate in estimates:
+                print(json.dumps(plain_json(estimate.to_dict())))
+            return found
+        print(found)
+        for estimate in estimates:
             if self.bits:
-                print(f"{estimate.bits:.4f} bits")
-            for flag in estimate.flags:
-                print(f"  {flag}: {estimators.FLAGS[flag]}")
-        return estimate
+                print(f"{estimate.bits:.4f} bits  [{estimate.method}]")
+        for flag in dict.fromkeys(flag for estimate in estimates for flag in estimate.flags):
+            print(f"  {flag}: {estimators.FLAGS[flag]}")
+        return found
 
 
 def _require_arity(estimator: Any, given: int) -> None:
@@ -82,32 +88,68 @@ def _require_arity(estimator: Any, given: int) -> None:
 
 
 def load_array(name: str) -> np.ndarray:
-    """Reads an array `(n, d)` or `(n,)` from `.npy`, `.npz` (`file.npz:member`) or `.csv`; never a pickle.
+    """Reads an array `(n, d)` or `(n,)` from `.npy`, `.npz`, `.csv`, `.pt` or `.pth`; nothing in a file is ever run.
+
+    A member of an archive or of a saved dictionary of tensors is chosen as `file.npz:name` or `file.pt:name`.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if it holds no plain array of numbers; the mend is named.
     """
-    path, _, member = name.partition(".npz:")
-    file = Path(path + ".npz" if member else name)
+    file, member = Path(name), ""
+    for ending in (".npz", ".pt", ".pth"):
+        stem, found, rest = name.rpartition(f"{ending}:")
+        if found:
+            file, member = Path(stem + ending), rest
     if not file.exists():
         raise FileNotFoundError(f"no file {file}")
     try:
         if file.suffix == ".npz":
             with np.load(file, allow_pickle=False) as archive:
-                names = sorted(archive.files)
-                if not member and len(names) != 1:
-                    raise ValueError(f"it holds {', '.join(names)}: choose one as {file}:{names[0]}")
-                if member and member not in names:
-                    raise ValueError(f"it has no member {member!r}, only {', '.join(names)}")
-                return archive[member or names[0]]
+                return archive[_member(archive.files, member, file)]
+        if file.suffix in (".pt", ".pth"):
+            return _tensor(file, member)
         if file.suffix == ".npy":
             return np.load(file, allow_pickle=False)
         if file.suffix == ".csv":
             return _csv(file)
     except (ValueError, OSError, EOFError) as error:
         raise ValueError(f"cannot read {file}: {error}") from None
-    raise ValueError(f"cannot read {file}: its ending is {file.suffix!r}; .npy, .npz and .csv are known")
+    raise ValueError(
+        f"cannot read {file}: its ending is {file.suffix!r}; .npy, .npz, .csv, .pt and .pth are known"
+    )
+
+
+def _member(names: Iterable[str], member: str, file: Path) -> str:
+    names = sorted(names)
+    if not member and len(names) != 1:
+        raise ValueError(f"it holds {', '.join(names)}: choose one as {file}:{names[0] if names else 'name'}")
+    if member and member not in names:
+        raise ValueError(f"it has no member {member!r}, only {', '.join(names)}")
+    return member or names[0]
+
+
+def _tensor(file: Path, member: str) -> np.ndarray:
+    """A tensor that was saved by itself or in a dictionary, such as activations by layer."""
+    import pickle
+    import warnings
+
+    import torch
+
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of file formats: what matters is what comes out
+            saved = torch.load(file, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError):
+        raise ValueError(
+            "it holds no plain tensors, or is damaged; save activations as torch.save({'h': h, 'z': z}, path)"
+        ) from None
+    if isinstance(saved, dict):
+        tensors = {str(key): value for key, value in saved.items() if isinstance(value, torch.Tensor)}
+        saved = tensors[_member(tensors, member, file)]
+    if not isinstance(saved, torch.Tensor):
+        raise ValueError(f"it holds a {type(saved).__name__}, not a tensor or a dictionary of tensors")
+    saved = saved.detach()
+    return (saved.float() if saved.dtype in (torch.bfloat16, torch.float16) else saved).numpy()
 
 
 def _csv(file: Path) -> np.ndarray:

@@ -13,7 +13,7 @@ from infossl.trajectory import Row
 
 __all__ = ["cost", "cost_in_words", "headline_role", "meta_line", "summary"]
 
-_CRITICS = frozenset({"InfoNCE", "MINE"})
+_CRITICS = frozenset({"InfoNCE", "MINE", "NWJ", "JSD", "SMILE", "FLO", "DoE", "CLUB"})
 _LEVELS = {
     "full": "With measure = full a critic is trained at every layer and step, and there are permutation nulls; measure = light "
     "leaves both out and reads fewer samples.",
