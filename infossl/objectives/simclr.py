@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from infossl.objectives import terms
+from infossl.objectives.checks import check_finite, check_pair, check_settings, in_full_precision
+from infossl.objectives.inputs import TWO_EMBEDDINGS
 from infossl.objectives.loss import Loss
 
 __all__ = ["SimCLR"]
@@ -25,7 +28,8 @@ class SimCLR:
     and the mean log-sum-exp. In full precision whatever the autocast.
 
     Values: log(2N - 1) at collapse, 6.2364 for N = 256. For N pairs of equal views, orthonormal across
-    images: log(exp(1 / tau) + 2N - 2) - 1 / tau.
+    images: log(exp(1 / tau) + 2N - 2) - 1 / tau. For independent normal views in K dimensions, as K grows,
+    log(2N - 1) as at collapse, with the two terms 0 and log(2N - 1).
 
     Arguments:
         temperature: \(\tau\), positive.
@@ -49,19 +53,19 @@ class SimCLR:
         6.2364
     """
 
+    inputs: ClassVar[str] = TWO_EMBEDDINGS
+    scale_free: ClassVar[bool] = True
+
     temperature: float = 0.2
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise ValueError(f"temperature = {self.temperature} must be positive")
+        check_settings(self, positive=("temperature",))
 
     def __call__(self, z1: Tensor, z2: Tensor) -> Loss:
-        terms.check_pair(z1, z2)
+        check_pair(z1, z2)
         with torch.autocast(z1.device.type, enabled=False):
-            z1, z2 = terms.in_full_precision(z1), terms.in_full_precision(z2)
+            z1, z2 = in_full_precision(z1), in_full_precision(z2)
             logits, positive = terms.nt_xent_logits(z1, z2, self.temperature)
             attraction = -logits.gather(1, positive[:, None]).mean()
             repulsion = logits.logsumexp(dim=1).mean()
-        return terms.check_finite(
-            Loss(attraction + repulsion, {"attraction": attraction, "repulsion": repulsion})
-        )
+        return check_finite(Loss(attraction + repulsion, {"attraction": attraction, "repulsion": repulsion}))
