@@ -69,7 +69,7 @@ def test_calling_the_method_fires_every_tap_once_through_the_modules() -> None:
     assert fired == [layer for layer, _, _ in method.taps()]
     assert {name: tuple(value.shape) for name, value in out.items()} == {"h": (12, 8), "z": (12, 6)}
     assert method.taps() == (
-        ("encoder.blocks.0", "block1", "gap"),
+        ("encoder.blocks.0", "block1", "auto"),
         ("encoder", "h", "auto"),  # the second and last block, pooled: listed once
         ("projector", "z", "auto"),
     )

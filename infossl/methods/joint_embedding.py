@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from infossl.models import ConvEncoder, projector
-from infossl.objectives import Loss
+from infossl.distributed import gathered
+from infossl.methods.outputs import Outputs, Taps, block_taps, dim_of
+from infossl.models import ConvEncoder, projector, seeded
+from infossl.objectives import Loss, Objective, require_inputs
+from infossl.objectives.inputs import TWO_EMBEDDINGS
 
-__all__ = ["JointEmbedding", "Outputs", "joint_embedding"]
-
-Objective = Callable[[Tensor, Tensor], Loss]
-
-
-class Outputs(NamedTuple):
-    """What one training step gives: the loss, and h of both views `(2N, d)` for an online probe."""
-
-    loss: Loss
-    h: Tensor
+__all__ = ["JointEmbedding", "joint_embedding"]
 
 
 class JointEmbedding(nn.Module):
@@ -34,10 +27,14 @@ class JointEmbedding(nn.Module):
         encoder: images to h `(N, d)`, with its blocks in `encoder.blocks`.
         projector: h to z `(N, K)`.
         objective: `(z1, z2) -> Loss`.
+
+    Raises:
+        ValueError: for an objective that takes other inputs.
     """
 
     def __init__(self, encoder: nn.Module, projector: nn.Module, objective: Objective) -> None:
         super().__init__()
+        require_inputs(objective, TWO_EMBEDDINGS, caller="JointEmbedding")
         self.encoder = encoder
         self.projector = projector
         self.objective = objective
@@ -55,41 +52,35 @@ class JointEmbedding(nn.Module):
     def training_step(self, v1: Tensor, v2: Tensor) -> Outputs:
         """The loss on two views, with h of both."""
         (h1, z1), (h2, z2) = self.embed(v1), self.embed(v2)
-        return Outputs(self.objective(z1, z2), torch.cat([h1, h2]))
+        return Outputs(gathered(self.objective)(z1, z2), torch.cat([h1, h2]))
 
     def loss(self, v1: Tensor, v2: Tensor) -> Loss:
         """The loss on two views of the same images."""
         return self.training_step(v1, v2).loss
 
-    def taps(self) -> tuple[tuple[str, str, str], ...]:
-        """`(module name, role, pool)` of every block, of h and of z, from the input up.
-
-        Where h is nothing but the global average of the last block, that block is h and is not listed twice.
-        """
-        blocks = getattr(self.encoder, "blocks", ())
-        named = [(f"encoder.blocks.{i}", f"block{i + 1}", "gap") for i in range(len(blocks))]
-        if named and getattr(self.encoder, "h_is_last_block", False):
-            named.pop()
-        return (*named, ("encoder", "h", "auto"), ("projector", "z", "auto"))
+    def taps(self) -> Taps:
+        """`(module name, role, pool)` of every block, of h and of z, from the input up."""
+        return (*block_taps(self.encoder), ("encoder", "h", "auto"), ("projector", "z", "auto"))
 
 
 def joint_embedding(
     objective: Objective,
     *,
+    encoder: nn.Module | None = None,
     channels: Sequence[int] = (32, 64, 128),
     strides: Sequence[int] | None = None,
     in_channels: int = 1,
     hidden: Sequence[int] = (256, 256),
     seed: int = 0,
 ) -> JointEmbedding:
-    """A `JointEmbedding` of `ConvEncoder` and `projector`, initialised from the seed alone.
+    """A `JointEmbedding` of an encoder and `projector`, initialised from the seed alone.
 
     The random state of the process is left as it was.
 
     Arguments:
         objective: `(z1, z2) -> Loss`, such as `VICReg()`.
-        channels: of the encoder's blocks; `strides` likewise.
-        in_channels: of the images.
+        encoder: a module with `dim`, such as `resnet18()`; by default a `ConvEncoder` of `channels`, `strides` and
+            `in_channels`.
         hidden: dimensions of the projector after h; the last is the dimension of z.
         seed: of the initial weights.
 
@@ -98,7 +89,7 @@ def joint_embedding(
         >>> [role for _, role, _ in joint_embedding(VICReg(), channels=(4, 8), hidden=(8,)).taps()]
         ['block1', 'h', 'z']
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        encoder = ConvEncoder(channels, in_channels, strides)
-        return JointEmbedding(encoder, projector((encoder.dim, *hidden)), objective)
+    with seeded(seed):
+        encoder = ConvEncoder(channels, in_channels, strides) if encoder is None else encoder
+        head = projector((dim_of(encoder), *hidden))
+    return JointEmbedding(encoder, head, objective)
