@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -19,7 +19,10 @@ from infossl.undisturbed import same_random_streams
 
 __all__ = ["ProbeSet"]
 
-Augment = Callable[[Tensor, torch.Generator], Tensor]
+_Choose = Literal["first", "even"]
+
+Augment = Callable[[Tensor, Any], Tensor]
+"""`(batch, generator) -> batch`; the generator is torch's, or one that keys its numbers by sample and view."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +80,7 @@ class ProbeSet:
         seed: int = 0,
         limit: int = 2048,
         held_out: Any = None,
+        choose: _Choose = "first",
     ) -> ProbeSet:
         """Materialises a probe set from arrays, a map-style data set or a loader.
 
@@ -87,8 +91,10 @@ class ProbeSet:
             augment: `(batch, generator) -> batch`; draws the q views, each from its own seed.
             q: views per sample.
             seed: the views are drawn from seeds `seed, seed + 1, ...`.
-            limit: at most so many samples are taken, the first ones.
+            limit: at most so many samples are taken.
             held_out: see the class.
+            choose: if there are more, take the first ones, or samples at even distances: those of a data set that is sorted
+                by class are then of all classes. A loader has its first ones alone.
 
         Raises:
             TypeError: if the source is none of these.
@@ -96,6 +102,8 @@ class ProbeSet:
         """
         if isinstance(source, cls):
             return source
+        if choose not in get_args(_Choose):
+            raise ValueError(f"choose = {choose!r} must be one of {get_args(_Choose)}")
         with same_random_streams():  # a shuffling loader draws from the global stream
             if isinstance(source, (np.ndarray, Tensor)):
                 if isinstance(source, np.ma.MaskedArray):
@@ -106,22 +114,24 @@ class ProbeSet:
             elif y is not None:
                 raise ValueError(f"y is for arrays; a {type(source).__name__} gives its own labels as (x, y)")
             else:
-                x, labels = _collect(source, limit)
+                x, labels = _collect(source, limit, choose)
+        # What `_collect` gives is chosen already: at most `limit` samples of a data set.
+        rows = _rows(len(x), limit, choose)
         if labels is not None:
             labels = _integers(labels)
             if len(labels) != len(x):
                 raise ValueError(
                     f"y has shape {tuple(labels.shape)} and x {tuple(x.shape)}: both need the same n"
                 )
-            labels = labels[:limit]
+            labels = labels[rows]
         if held_out is not None:
             held_out = torch.as_tensor(np.asarray(held_out)).bool()
             if len(held_out) != len(x):
                 raise ValueError(
                     f"held_out has shape {tuple(held_out.shape)} and x {tuple(x.shape)}: both need the same n"
                 )
-            held_out = held_out[:limit]
-        x = x[:limit]
+            held_out = held_out[rows]
+        x = x[rows]
         views: Tensor | None = None
         seeds: tuple[int, ...] = ()
         if augment is not None:
@@ -161,12 +171,27 @@ def _integers(labels: Any) -> Tensor:
     return labels.long()
 
 
-def _collect(source: Any, limit: int) -> tuple[Tensor, Tensor | None]:
+def _rows(n: int, limit: int, choose: _Choose) -> Tensor | slice:
+    """Which of n samples are taken."""
+    if choose == "first" or n <= limit:
+        return slice(limit)
+    return torch.arange(limit) * n // limit
+
+
+def _collect(source: Any, limit: int, choose: _Choose) -> tuple[Tensor, Tensor | None]:
     """Inputs and labels of the first `limit` samples of a data set or a loader."""
     indexed = (
         hasattr(source, "__getitem__") and hasattr(source, "__len__") and not hasattr(source, "batch_size")
     )
-    items: Iterable[Any] = (source[i] for i in range(min(len(source), limit))) if indexed else source
+    if choose == "even" and not indexed:
+        raise ValueError(
+            f"choose='even' needs a data set with [i], and a {type(source).__name__} gives its first samples alone"
+        )
+    items: Iterable[Any] = source
+    if indexed:
+        rows = _rows(len(source), limit, choose)
+        chosen = range(len(source))[rows] if isinstance(rows, slice) else rows.tolist()
+        items = (source[i] for i in chosen)
     if not isinstance(items, Iterable):
         raise TypeError(
             f"probe must be a ProbeSet, an array (n, ...), a data set or a loader, got {type(source).__name__}"

@@ -1,40 +1,47 @@
 """Batched augmentations: each sample draws its own parameters, from an explicit generator.
 
-Each is a frozen callable `(batch, generator) -> batch` on images `(N, C, H, W)` with values in [0, 1].
-Values may leave that range: nothing is clipped.
+Each is a frozen callable `(batch, generator) -> batch` on images `(N, C, H, W)` with values in [0, 1], on the device of
+the batch. Those of this file may leave that range: nothing is clipped. With a `SampleGenerator` what an image draws
+depends on its index, the epoch and the view alone; with a `torch.Generator`, on its place in the batch.
+
+Crops, flips, colours and blur (`crop.py`, `colour.py`) draw their parameters first, as one small typed batch on the CPU,
+`parameters(...)`, and then apply them, `apply(x, parameters)`.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from infossl.data.colour import Blur, ColorJitter, Grayscale, Normalise, Solarise, ToFloat
+from infossl.data.crop import Flip, RandomResizedCrop
+from infossl.data.resampling import check_images as _check
+from infossl.data.sample_generator import Generator, normal, uniform
 from infossl.probe_set import Augment
 
 __all__ = [
     "AUGMENTATIONS",
+    "Blur",
     "Brightness",
+    "ColorJitter",
     "Compose",
     "Erasing",
+    "Flip",
     "Gain",
+    "Grayscale",
     "Noise",
+    "Normalise",
+    "PerView",
     "RandomAffine",
     "RandomResizedCrop",
+    "Solarise",
+    "ToFloat",
     "affine",
     "uniform",
 ]
-
-
-def uniform(
-    shape: tuple[int, ...], low: float, high: float, like: Tensor, generator: torch.Generator
-) -> Tensor:
-    """Uniform numbers in [low, high) of the dtype and device of `like`."""
-    draws = torch.rand(shape, generator=generator, device=like.device, dtype=like.dtype)
-    return draws * (high - low) + low
 
 
 def affine(
@@ -52,17 +59,6 @@ def affine(
     return F.grid_sample(x, grid, mode="bilinear", padding_mode=padding, align_corners=False)
 
 
-def _check(x: Tensor) -> None:
-    if not isinstance(x, Tensor) or x.ndim != 4 or not x.is_floating_point():
-        shape = tuple(getattr(x, "shape", ()))
-        raise ValueError(f"batch must be floating point images (N, C, H, W), got shape {shape}")
-
-
-def _range(name: str, value: tuple[float, float]) -> None:
-    if not 0 < value[0] <= value[1]:
-        raise ValueError(f"{name} = {value} must be (low, high) with 0 < low <= high")
-
-
 @dataclass(frozen=True)
 class Compose:
     """Applies augmentations one after the other.
@@ -76,10 +72,37 @@ class Compose:
 
     steps: tuple[Augment, ...] = ()
 
-    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+    def __call__(self, x: Tensor, generator: Generator) -> Tensor:
         for step in self.steps:
             x = step(x, generator)
         return x
+
+
+@dataclass(frozen=True)
+class PerView:
+    """Another augmentation for each view: view v gets number v, modulo how many there are.
+
+    Raises:
+        ValueError: with a `torch.Generator`, which does not say which view it draws.
+
+    Example:
+        >>> import torch
+        >>> from infossl.data.sample_generator import SampleGenerator
+        >>> augment = PerView((Compose(), Gain(0.2)))
+        >>> x = torch.ones(3, 1, 2, 2)
+        >>> [torch.equal(augment(x, SampleGenerator(0, torch.arange(3), view=v)), x) for v in (0, 1)]
+        [True, False]
+    """
+
+    steps: tuple[Augment, ...]
+
+    def __call__(self, x: Tensor, generator: Generator) -> Tensor:
+        if isinstance(generator, torch.Generator):
+            raise ValueError(
+                "views that differ from each other need a SampleGenerator, which knows the number of the view; "
+                "a torch.Generator does not: pass SampleGenerator(seed, ids, epoch=..., view=...)"
+            )
+        return self.steps[generator.view % len(self.steps)](x, generator)
 
 
 @dataclass(frozen=True)
@@ -102,7 +125,7 @@ class RandomAffine:
         if not 0 <= self.zoom < 1:
             raise ValueError(f"zoom = {self.zoom} must be in [0, 1)")
 
-    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+    def __call__(self, x: Tensor, generator: Generator) -> Tensor:
         _check(x)
         n = len(x)
         angle = uniform((n,), -self.rotation, self.rotation, x, generator)
@@ -115,42 +138,12 @@ class RandomAffine:
 
 
 @dataclass(frozen=True)
-class RandomResizedCrop:
-    """A random window, resampled to the size of the image.
-
-    Arguments:
-        scale: share of the area that the window covers, drawn uniformly.
-        ratio: aspect ratio (width over height), drawn log-uniformly. Sides longer than the image are cut to
-            it.
-
-    References:
-        Szegedy et al., 2015, *Going deeper with convolutions*, section 6.
-    """
-
-    scale: tuple[float, float] = (0.5, 1.0)
-    ratio: tuple[float, float] = (0.75, 4 / 3)
-
-    def __post_init__(self) -> None:
-        _range("scale", self.scale)
-        _range("ratio", self.ratio)
-
-    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        _check(x)
-        n = len(x)
-        area = uniform((n,), *self.scale, x, generator)
-        ratio = uniform((n,), math.log(self.ratio[0]), math.log(self.ratio[1]), x, generator).exp()
-        sides = torch.stack([(area * ratio).sqrt(), (area / ratio).sqrt()], 1).clamp(max=1)
-        centre = uniform((n, 2), -1, 1, x, generator) * (1 - sides)
-        return affine(x, torch.diag_embed(sides), centre, padding="border")
-
-
-@dataclass(frozen=True)
 class Gain:
     """Multiplies each image by a factor uniform in (1 - spread, 1 + spread)."""
 
     spread: float = 0.3
 
-    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+    def __call__(self, x: Tensor, generator: Generator) -> Tensor:
         _check(x)
         return x * uniform((len(x), 1, 1, 1), 1 - self.spread, 1 + self.spread, x, generator)
 
@@ -161,7 +154,7 @@ class Brightness:
 
     spread: float = 0.1
 
-    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+    def __call__(self, x: Tensor, generator: Generator) -> Tensor:
         _check(x)
         return x + uniform((len(x), 1, 1, 1), -self.spread, self.spread, x, generator)
 
@@ -172,9 +165,9 @@ class Noise:
 
     sigma: float = 0.05
 
-    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+    def __call__(self, x: Tensor, generator: Generator) -> Tensor:
         _check(x)
-        return x + self.sigma * torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+        return x + self.sigma * normal(tuple(x.shape), x, generator)
 
 
 @dataclass(frozen=True)
@@ -188,7 +181,7 @@ class Erasing:
     p: float = 0.5
     size: int = 2
 
-    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+    def __call__(self, x: Tensor, generator: Generator) -> Tensor:
         _check(x)
         n, _, height, width = x.shape
         if not 0 < self.size <= min(height, width):
@@ -205,12 +198,20 @@ class Erasing:
 
 
 AUGMENTATIONS = {
+    "Blur": Blur,
+    "Brightness": Brightness,
+    "ColorJitter": ColorJitter,
     "Compose": Compose,
+    "Erasing": Erasing,
+    "Flip": Flip,
+    "Gain": Gain,
+    "Grayscale": Grayscale,
+    "Noise": Noise,
+    "Normalise": Normalise,
+    "PerView": PerView,
     "RandomAffine": RandomAffine,
     "RandomResizedCrop": RandomResizedCrop,
-    "Gain": Gain,
-    "Brightness": Brightness,
-    "Noise": Noise,
-    "Erasing": Erasing,
+    "Solarise": Solarise,
+    "ToFloat": ToFloat,
 }
 """Names for `estimators.parse(text, AUGMENTATIONS)`."""

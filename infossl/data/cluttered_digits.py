@@ -14,9 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from infossl.data.augment import affine, uniform
+from infossl.data.augment import affine
 from infossl.data.digits import digits
 from infossl.data.image_data import ImageData
+from infossl.data.sample_generator import Generator, uniform
 
 __all__ = ["Clutter", "Style", "cluttered_digits"]
 
@@ -59,6 +60,7 @@ class Clutter:
 
     Raises:
         ValueError: if the batch holds fewer than two digits (pieces come from the others).
+        TypeError: with a `SampleGenerator`: what a digit draws depends on the batch.
 
     Example:
         >>> import torch
@@ -76,11 +78,16 @@ class Clutter:
     gain: float = 0.3
     noise: float = 0.05
 
-    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+    def __call__(self, x: Tensor, generator: Generator) -> Tensor:
         return self.render(x, self.style(x, generator))
 
-    def style(self, x: Tensor, generator: torch.Generator) -> Style:
+    def style(self, x: Tensor, generator: Generator) -> Style:
         """Draws the style of one view of each digit in `x`."""
+        if not isinstance(generator, torch.Generator):
+            raise TypeError(
+                "Clutter cuts its pieces from the other digits of the batch, so that no generator makes its views "
+                "independent of it; pass a torch.Generator"
+            )
         n, side = len(x), x.shape[-1]
         if x.ndim != 4 or x.shape[1] != 1 or n < 2:
             raise ValueError(f"x has shape {tuple(x.shape)}: expected at least two digits (n, 1, s, s)")
