@@ -22,7 +22,6 @@ import numpy as np
 from estimators import (
     KSG,
     LMI,
-    MMG,
     Auto,
     Copula,
     CrossFittedCCA,
@@ -55,7 +54,6 @@ SINGLE = (
     Projected(KSG(), dims=8),
     InfoNCE(),
     LMI(),
-    MMG(),
 )
 LABELS = (Ross(), ProbeInformation(), InfoNCE())
 OVER = 3.0  # standard errors of the mean above the truth that count as over-stated

@@ -92,12 +92,19 @@ class Law(NamedTuple):
 def laws(data: Data) -> Iterator[Law]:
     """Elliptical laws of the columns and of their ranks, normal ones where samples are too few for tails."""
     d, n = data.x.shape[1] + data.y.shape[1], len(data.fit)
-    if n >= _FOR_TAILS * d + 10:
-        yield _law(Student(), None, data)
-        yield _copula(StudentCopula(), None, data)
-    elif n >= _FOR_MOMENTS * d + 10:
-        yield _law(Gaussian(), math.inf, data)
-        yield _copula(GaussianCopula(), math.inf, data)
+    tails, moments = n >= _FOR_TAILS * d + 10, n >= _FOR_MOMENTS * d + 10
+    if not moments:
+        return
+    df = None if tails else math.inf
+    for fitted, estimator in (
+        (_law, Student() if tails else Gaussian()),
+        (_copula, StudentCopula() if tails else GaussianCopula()),
+    ):
+        try:
+            law = fitted(estimator, df, data)
+        except ValueError:  # these samples have no fit, as where columns have atoms
+            continue
+        yield law
 
 
 def _law(estimator: MutualInformation, df: float | None, data: Data) -> Law:

@@ -76,22 +76,25 @@ def elliptical_evidence(fit: EllipticalFit, x: np.ndarray, y: np.ndarray) -> Evi
     )
 
 
-def supported(fit: EllipticalFit, found: Estimate, seen: Evidence, rng: np.random.Generator) -> bool:
+def supported(
+    fit: EllipticalFit, found: Estimate, seen: Evidence, rng: np.random.Generator, *, ahead: bool
+) -> bool:
     """Whether samples from the fitted law, fitted again, would score as the held-out samples did.
 
     A law that over-states, such as a normal one on a curved manifold, scores far less than it promises. In many
     dimensions a true law scores less than its information as well, because it is fitted; so the law itself says
-    how much less. Where few samples say little, the flag `non-gaussian` decides.
+    how much less. Where few samples say little, a rival that scores as much, or the flag `non-gaussian`, decides.
 
     Arguments:
         fit: the law, as fitted without the held-out samples.
         found: its information, corrected.
         seen: its evidence.
         rng: of the draws.
+        ahead: whether no candidate that makes fewer assumptions scores as much.
     """
     if found.value - seen.value <= _OPTIMISM + 2 * seen.stderr:
         return found.value >= seen.value - _OPTIMISM - 2 * seen.stderr  # its own ratio must not prove more
-    if "non-gaussian" in found.flags:
+    if not ahead or "non-gaussian" in found.flags:
         return False
     linear = max(found.value - length_information(fit.df, fit.dx, fit.dy), 0.0)
     r = np.sqrt(_with_information(fit.correlations**2, linear))

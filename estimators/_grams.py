@@ -152,6 +152,8 @@ def sides(
     linear features are then centred here, and constant columns, which no longer count, are dropped.
     """
     names = "xy"[: len(samples)]
+    if len(samples) == 2 and all(is_torch_array(x) for x in samples):
+        _same_place(*samples)
     arrays = [
         _one_hot(x, name) if is_discrete(x) else as_samples(x, name, min_n=_MIN_N)
         for name, x in zip(names, samples, strict=True)

@@ -26,6 +26,7 @@ FLAGS: Mapping[str, str] = {
     "not-converged": "training or optimisation stopped before it settled",
     "not-linear": "the bias does not fall as 1/n over these sample sizes: the extrapolation is not to be trusted",
     "disagreement": "estimators of opposite bias disagree by more than their errors",
+    "left-out": "the components that were left out carry dependence as well: the value is that of the others alone",
     "high-dimension": "the dimension is beyond what this estimator can resolve at this n",
     "violated-bound": "the number contradicts a bound that it must obey",
     "dead-rows": "rows that are all zero have no direction and were left out",
@@ -121,10 +122,22 @@ class Estimate:
         return text + (f"  flags: {', '.join(self.flags)}" if self.flags else "")
 
     def _repr_html_(self) -> str:
-        rows = [("value", f"{self.value:.4f} {self.unit if self.unit != '1' else ''}")]
-        rows += [(k, f"{v}") for k, v in self.to_dict().items() if k not in {"value", "unit"} and v]
-        cells = "".join(
-            f"<tr><th style='text-align:left'>{html.escape(k)}</th><td>{html.escape(v)}</td></tr>"
-            for k, v in rows
-        )
-        return f"<table>{cells}</table>"
+        unit = "" if self.unit == "1" else f" {self.unit}"
+        sign = {"none": "=", "lower": "≥", "upper": "≤"}[self.bound]
+        error = "" if self.stderr is None else f" ± {self.stderr:.4f}"
+        rows = [(self.quantity, f"{sign} {self.value:.4f}{error}{unit}")]
+        if self.interval is not None:
+            certain = "interval" if self.level is None else f"{self.level:.0%} interval"
+            rows.append((certain, f"[{self.interval[0]:.4f}, {self.interval[1]:.4f}]{unit}"))
+        if self.ceiling is not None:
+            rows.append(("ceiling", f"{self.ceiling:.4f}{unit}"))
+        rows += [("n", f"{self.n}"), ("method", self.method)]
+        rows += [(flag, FLAGS[flag]) for flag in self.flags]
+        numbers = "".join(_row(key, f"{value:.4g}") for key, value in self.diagnostics.items())
+        more = f"<details><summary>diagnostics</summary><table>{numbers}</table></details>" if numbers else ""
+        return f"<table>{''.join(_row(*row) for row in rows)}</table>{more}"
+
+
+def _row(name: str, text: str) -> str:
+    style = "style='text-align:left'"
+    return f"<tr><th {style}>{html.escape(name)}</th><td {style}>{html.escape(text)}</td></tr>"

@@ -72,6 +72,10 @@ def as_samples(x: Array, name: str = "x", *, min_n: int = 2) -> Array:
     if x.shape[0] < min_n:
         raise ValueError(f"{name} has shape {_shape(x)}: this estimator needs at least n = {min_n} samples")
     if is_torch_array(x):
+        if x.device.type == "meta":
+            raise TypeError(
+                f"{name} of shape {_shape(x)} is on device 'meta', which holds no values; pass the data"
+            )
         x = x.detach()
     x = xp.astype(x, xp.float64)
     if not bool(xp.all(xp.isfinite(x))):
@@ -124,11 +128,16 @@ def as_labels(y: Array, name: str = "y", *, min_classes: int = 2) -> np.ndarray:
 
 
 def paired(x: Array, y: Array, names: tuple[str, str] = ("x", "y")) -> None:
-    """Raises `ValueError` unless both have the same number of rows, and `TypeError` unless one library holds both."""
+    """Raises `ValueError` unless both have the same number of rows, and `TypeError` unless one library and device holds both."""
     if is_torch_array(x) != is_torch_array(y) and not (is_discrete(x) or is_discrete(y)):
         raise TypeError(
             f"{names[0]} is a {type(x).__name__} and {names[1]} a {type(y).__name__}: pass both as numpy arrays or both as "
             "torch tensors"
+        )
+    if is_torch_array(x) and is_torch_array(y) and x.device != y.device:
+        raise TypeError(
+            f"{names[0]} is on device {str(x.device)!r} and {names[1]} on {str(y.device)!r}: move one of them with "
+            f"{names[1]}.to({names[0]}.device)"
         )
     if x.shape[0] != y.shape[0]:
         raise ValueError(

@@ -175,7 +175,10 @@ def device_type(x: Array, y: Array) -> str:
     devices = {str(z.device) if is_torch_array(z) else "cpu" for z in (x, y)}
     if len(devices) > 1:
         raise TypeError(f"x and y are on different devices {sorted(devices)}; move one of them with .to(...)")
-    return devices.pop().split(":")[0]
+    kind = devices.pop().split(":")[0]
+    if kind == "meta":
+        raise TypeError("x and y are on device 'meta', which holds no values; pass the data")
+    return kind
 
 
 def variable(x: Array, name: str) -> tuple[Tensor, int]:

@@ -59,8 +59,9 @@ class Auto:
     (`CrossFittedCCA`, from 9 columns on), and a neural critic (`InfoNCE`). Then:
 
     1. A law whose score is within 2 standard errors of the best is taken, and its corrected value on all samples
-       returned, **provided that samples drawn from that law would have scored as these did**. This is what a normal law on
-       a curved manifold fails: it promises 6 nats and scores 1.
+       returned, **provided that it can score what it promises**: either the value is within 0.1 nats and 2 errors of
+       the score, or the score is ahead of all that are no laws, and samples drawn from the law would have scored as these
+       did. This is what a normal law on a curved manifold fails: it promises 6 nats and scores 1.
     2. Otherwise the value is the largest of estimates that err downwards: the scores themselves, which are lower bounds
        (of the critic with its ratio as it is), and neighbours (`KSG`, from 17 columns on also behind a projection, on ranks
        if tails are heavy, `Gao` if values repeat).
@@ -125,7 +126,6 @@ class Auto:
         data = candidates.prepare(x, y, self.seed)
         laws = {_name(law.estimator): law for law in candidates.laws(data)}
         bounds = {_name(bound.estimator): bound for bound in candidates.directions(data, self.seed)}
-        rivals = [law.evidence for law in laws.values()] + [bound.evidence for bound in bounds.values()]
         few = self._limited(len(x))
         inside = data if few is None else candidates.prepare(x[few], y[few], self.seed)
         critic = bounds["InfoNCE"] = candidates.critic(self._critic(), inside)
@@ -134,12 +134,17 @@ class Auto:
             numbers |= {f"evidence_{name}": bound.evidence.value, f"value_{name}": bound.estimate.value}
         rng = stream(self.seed, "draws")
         for name, law in sorted(laws.items(), key=lambda item: -item[1].evidence.value):
-            by_critic = law.evidence.behind(critic.evidence, paired=few is None)
-            if max([law.evidence.behind(rival) for rival in rivals] + [by_critic]) > _BEHIND:
+            # Another split is another test sample, whose scores are not paired.
+            behind = [
+                law.evidence.behind(b.evidence, paired=b is not critic or few is None)
+                for b in bounds.values()
+            ]
+            by_laws = [law.evidence.behind(other.evidence) for other in laws.values()]
+            if max(behind + by_laws) > _BEHIND:
                 continue
             found = law.measure()
             numbers[f"value_{name}"] = found.value
-            if supported(law.fit, found, law.evidence, rng):
+            if supported(law.fit, found, law.evidence, rng, ahead=max(behind) < -_BEHIND):
                 return self._reported(found, law.estimator, numbers, len(x), dropped)
             numbers[f"refused_{name}"] = 1.0
         near = _neighbours(inside)

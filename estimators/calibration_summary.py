@@ -10,15 +10,15 @@ import numpy as np
 
 from estimators.calibration import Calibration
 
-__all__ = ["Summary", "allowed", "side", "silent", "summarise"]
+__all__ = ["Summary", "allowed", "right", "side", "silent", "summarise"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
     """One estimator over all laws; numbers are means over the laws on which it gave a value, `None` where none is.
 
-    `right` counts the laws that are estimated right (see `summarise`), `silent` those that are not although most of
-    their estimates carry no flag: nothing in such a number says that it is wrong.
+    `right` counts the laws that are estimated right (see `summarise`), `silent` those that are wrong although most of
+    their estimates carry no flag: nothing in such a number says so. A bound far on its own side is neither.
     """
 
     label: str
@@ -75,7 +75,7 @@ def _summary(rows: list[Calibration], tolerance: float) -> Summary:
         verdict=_verdict(rows, usable, tolerance),
         laws=len(usable),
         failed=len(rows) - len(usable),
-        right=sum(side(row, tolerance) == 0 for row in usable),
+        right=sum(right(row, tolerance) for row in usable),
         silent=sum(silent(row, tolerance) for row in usable),
         bias=mean("bias"),
         sd=mean("sd"),
@@ -95,12 +95,18 @@ def allowed(row: Calibration, tolerance: float = 0.1) -> float:
     return tolerance * max(1.0, abs(row.truth))
 
 
-def side(row: Calibration, tolerance: float = 0.1) -> int:
-    """-1 where the estimator is too low, 1 where it is too high, 0 where it is right or gave no value."""
+def right(row: Calibration, tolerance: float = 0.1) -> bool:
+    """Whether the bias is what is allowed, give or take 3 of its standard errors."""
     if row.bias is None:
+        return False
+    return abs(row.bias) <= allowed(row, tolerance) + 3 * (row.sd or 0.0) / math.sqrt(row.repetitions)
+
+
+def side(row: Calibration, tolerance: float = 0.1) -> int:
+    """-1 where the estimator is wrong and low, 1 where it is wrong and high, else 0: a lower bound may be low."""
+    if row.bias is None or right(row, tolerance):
         return 0
-    slack = allowed(row, tolerance) + 3 * (row.sd or 0.0) / math.sqrt(row.repetitions)
-    if abs(row.bias) <= slack or (row.bound, row.bias < 0) in {("lower", True), ("upper", False)}:
+    if (row.bound, row.bias < 0) in {("lower", True), ("upper", False)}:
         return 0
     return 1 if row.bias > 0 else -1
 
@@ -115,11 +121,11 @@ def _verdict(rows: list[Calibration], usable: list[Calibration], tolerance: floa
         return "fails: " + rows[0].failure
     where = f", fails on {len(rows) - len(usable)}" if len(usable) < len(rows) else ""
     wrong = [row for row in usable if side(row, tolerance)]
-    right = [row for row in usable if not side(row, tolerance)]
+    fine = [row for row in usable if not side(row, tolerance)]
     if not wrong:
         return _praise(usable) + where
-    warned = [(row.flagged or 0.0) >= 0.5 for row in right]
-    if not any(silent(row, tolerance) for row in wrong) and sum(warned) < len(right) / 2 >= len(wrong) / 2:
+    warned = [(row.flagged or 0.0) >= 0.5 for row in fine]
+    if not any(silent(row, tolerance) for row in wrong) and sum(warned) < len(fine) / 2 >= len(wrong) / 2:
         return "believe unless flagged" + where
     words = []
     for direction, name in ((-1, "low"), (1, "high")):
@@ -139,4 +145,4 @@ def _praise(usable: list[Calibration]) -> str:
         return "believe"
     if len(bounds) == 1:
         return f"a {bounds.pop()} bound that holds"
-    return f"believe; where it says {' or '.join(sorted(bounds - {'none'}))} bound, that holds"
+    return f"right, or a {' or '.join(sorted(bounds - {'none'}))} bound that holds"

@@ -190,7 +190,12 @@ class LMI:
                 f"part needs at least {_MIN_PART}: use n >= {least} samples or other shares"
             )
         order = stream(self.seed, "validation")
-        shuffled = ((order.permutation(rest), test) for rest, test in folds(n, self.folds, self.seed))
+        # The held-out rows too: their parts give the standard error, and rows may come sorted.
+        again = stream(self.seed, "held-out")
+        shuffled = (
+            (order.permutation(rest), again.permutation(test))
+            for rest, test in folds(n, self.folds, self.seed)
+        )
         return [(rest[valid:], rest[:valid], test) for rest, test in shuffled]
 
     def _fold(self, x: Any, y: Any, train: np.ndarray, valid: np.ndarray, test: np.ndarray) -> _Fold:

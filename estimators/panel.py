@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any
 
-from estimators._covariance import participation_ratio
+from estimators._covariance import merged, participation_ratio
 from estimators._result import Estimate
 from estimators._samples import (
     as_samples,
@@ -58,7 +58,8 @@ class PanelResult:
     @property
     def disagreement(self) -> bool:
         """Whether members contradict each other."""
-        return any("disagreement" in e.flags for e in self.estimates)
+        # On all of them: one alone may say it of itself, as ShrunkGaussian does.
+        return all("disagreement" in e.flags for e in self.estimates)
 
     @property
     def reliable(self) -> bool:
@@ -167,7 +168,9 @@ class Panel:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.members is not None and not (self.members and all(callable(e) for e in self.members)):
+        if self.members is not None and not (
+            isinstance(self.members, tuple) and self.members and all(callable(e) for e in self.members)
+        ):
             raise ValueError(
                 f"members = {self.members!r} must be a tuple of estimators, such as (Gaussian(), KSG())"
             )
@@ -194,8 +197,9 @@ class Panel:
             )
         values = [e.value for e in estimates]
         if _contradict(estimates):
-            estimates = [replace(e, flags=(*e.flags, "disagreement")) for e in estimates]
-        numbers = diagnostics(**ranks, gap=max(values) - min(values))
+            estimates = [replace(e, flags=merged(e.flags, ("disagreement",))) for e in estimates]
+        gap = 0.0 if max(values) == min(values) else max(values) - min(values)  # all may be infinite
+        numbers = diagnostics(**ranks, gap=gap)
         return PanelResult(tuple(estimates), errors, x.shape[0], numbers)
 
     def _measured(self, member: MutualInformation, x: Array, y: Array) -> Estimate:
@@ -220,9 +224,11 @@ def _columns(z: Array, name: str) -> tuple[int, float | None]:
 
 
 def _contradict(estimates: list[Estimate]) -> bool:
-    most = max(abs(e.value) for e in estimates)
+    most = max((abs(e.value) for e in estimates if math.isfinite(e.value)), default=0.0)
     for a, b in combinations(estimates, 2):
         errors = _ERRORS * math.hypot(a.stderr or 0.0, b.stderr or 0.0)
+        if a.value == b.value:
+            continue
         if abs(a.value - b.value) > max(errors, _LEAST + _SHARE * most):
             return True
     return False

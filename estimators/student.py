@@ -198,9 +198,10 @@ def _scatter(z: np.ndarray, df: float | None, steps: int) -> tuple[np.ndarray, n
     # Ranks start the scatter: second moments may not exist.
     location = np.median(z, axis=0)
     reach = np.median(np.abs(z - location), axis=0) * 1.4826
+    reach = np.where(reach > 0, reach, z.std(axis=0))  # more than half of a column may be one value
     scores = student_t.ppf((rankdata(z, axis=0) - 0.5) / n, 30)
     start = np.corrcoef(scores, rowvar=False).reshape(d, d)
-    factor = _factor(start * np.outer(np.maximum(reach, 1e-300), np.maximum(reach, 1e-300)))
+    factor = _factor(start * np.outer(reach, reach))
     settled = False
     for _ in range(steps):
         squared = np.sum(np.linalg.solve(factor, (z - location).T) ** 2, axis=0)

@@ -19,7 +19,7 @@ from estimators._result import Estimate
 from estimators._samples import as_samples, drop_constant_columns, is_discrete, paired, stream
 from estimators._settings import settings
 from estimators.copula import normal_scores, rank_flags
-from estimators.gaussian import Gaussian
+from estimators.gaussian import information_and_error
 from estimators.protocols import Array, Entropy, MutualInformation
 
 __all__ = ["Copula", "Projected", "Sliced", "ThreeEntropies"]
@@ -41,8 +41,8 @@ class Projected:
 
     What is left out may carry most: the leading components are those of much variance, not of much information. So for
     continuous x and y `left_out` is by how much more a normal law reads from n / 8 components of each than from those that
-    are kept, and above 0.1 nats and 4 standard errors the flag `disagreement` is raised (a normal law over-states on
-    curved manifolds; the flag says that the two differ, not which is right).
+    are kept, and above 0.1 nats and 4 standard errors the flag `left-out` is raised. On curved manifolds a normal
+    law over-states, and the flag may be a false alarm.
 
     Arguments:
         inner: any estimator.
@@ -87,7 +87,7 @@ class Projected:
         inner = self.inner(*reduced)
         flags, left = inner.flags, _left_out(wide, reduced) if len(wide) == len(samples) == 2 else {}
         if left and left["left_out"] > max(_LEFT_OUT, _ERRORS * left["left_out_error"]):
-            flags = merged(flags, ("disagreement",))
+            flags = merged(flags, ("left-out",))
         quantity = "H(PX)" if inner.quantity == "H(X)" else inner.quantity
         kept = {f"kept_variance_{name}": share for name, share in zip("xyz", shares, strict=False)}
         # A bound on I(PX;PY) from below also bounds I(X;Y); one from above does not.
@@ -107,14 +107,14 @@ def _left_out(wide: list[Array], reduced: list[Array]) -> dict[str, float]:
     if all(a.shape[1] <= b.shape[1] for a, b in zip(wide, reduced, strict=True)):
         return {}
     try:
-        more, kept = Gaussian()(*wide), Gaussian()(*reduced)
+        (more, error), (kept, _) = information_and_error(*wide), information_and_error(*reduced)
     except (
         ValueError
     ):  # too few samples, or nothing but constants: what the inner estimator says stands alone
         return {}
-    if not (math.isfinite(more.value) and math.isfinite(kept.value)):
+    if not (math.isfinite(more) and math.isfinite(kept)):
         return {}
-    return {"left_out": more.value - kept.value, "left_out_error": more.stderr or 0.0}
+    return {"left_out": more - kept, "left_out_error": error}
 
 
 def _principal(x: Array, dims: int, most: int) -> tuple[Array, float, Array]:

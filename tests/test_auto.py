@@ -25,8 +25,13 @@ from estimators.student import elliptical_fit
 
 CROSS = GaussianMixture(((0.0, 0.0), (0.0, 0.0)), correlations=(0.95, -0.95))  # 0.663 nats, no correlation
 CURVED = Embedded(MultivariateNormal.with_information(1.0, 2, 2), 24)
-# Standard deviation of the value of each law over 20 seeds at n = 800, and its mean less the truth.
-RECORDED = {"normal": (0.040, 0.0), "student": (0.041, 0.0), "cross": (0.040, -0.02), "curved": (0.06, -0.08)}
+# Mean less the truth and standard deviation of the value over 10 seeds at n = 600.
+RECORDED = {
+    "normal": (-0.028, 0.053),
+    "student": (-0.003, 0.021),
+    "cross": (0.021, 0.043),
+    "curved": (-0.038, 0.044),
+}
 LAWS = {
     "normal": MultivariateNormal.with_information(1.0, 3, 3),
     "student": MultivariateStudent(2, 0.5, 2, 2),
@@ -49,15 +54,15 @@ def chosen(estimate):
     ],
 )
 def test_what_is_chosen_and_what_it_reads(name, expected):
-    law, (sd, bias) = LAWS[name], RECORDED[name]
-    e = Auto()(*law.sample(800, 0))
+    law, (bias, sd) = LAWS[name], RECORDED[name]
+    e = Auto()(*law.sample(600, 0))
     assert set(chosen(e)) <= expected
     assert abs(e.value - law.mutual_information() - bias) <= 4 * sd
     assert {"value_InfoNCE", "evidence_InfoNCE"} <= set(e.diagnostics)
 
 
 def test_a_curved_embedding_is_not_over_stated():
-    x, y = CURVED.sample(800, 1)
+    x, y = CURVED.sample(600, 1)
     assert Gaussian()(x, y).value > 2.0  # for 1 nat
     e = Auto()(x, y)
     assert e.value < CURVED.mutual_information() + 3 * e.stderr
@@ -72,7 +77,8 @@ def test_a_law_must_score_what_it_promises():
         seen = elliptical_evidence(fit, x[:250], y[:250])
         found = replace(Gaussian()(x, y), flags=())  # without the flag that would decide before the draws
         assert found.value - seen.value > 0.3  # both promise more than they score, so the check is needed
-        assert supported(fit, found, seen, rng) is expected
+        assert supported(fit, found, seen, rng, ahead=True) is expected
+        assert not supported(fit, found, seen, rng, ahead=False)
 
 
 def test_a_flagged_law_needs_direct_evidence():
@@ -80,8 +86,8 @@ def test_a_flagged_law_needs_direct_evidence():
     fit = elliptical_fit(x[250:], y[250:], math.inf)
     seen = elliptical_evidence(fit, x[:250], y[:250])
     found = replace(Gaussian()(x, y), flags=("non-gaussian",))
-    assert not supported(fit, found, seen, np.random.default_rng(0))
-    assert supported(fit, replace(found, value=seen.value), seen, np.random.default_rng(0))
+    assert not supported(fit, found, seen, np.random.default_rng(0), ahead=True)
+    assert supported(fit, replace(found, value=seen.value), seen, np.random.default_rng(0), ahead=False)
 
 
 def test_evidence_prefers_the_true_ratio_and_is_a_bound():
@@ -131,10 +137,10 @@ def test_independent_samples_read_nothing():
 @pytest.mark.parametrize("swap", [False, True])
 def test_labels(swap):
     law = LabelledClusters(10, 1, 3.0, dx=6, rotation=0)
-    x, y = law.sample(800, 0)
+    x, y = law.sample(600, 0)
     e = Auto()(y, x) if swap else Auto()(x, y)
     assert set(chosen(e)) <= {"ProbeInformation", "InfoNCE", "Ross"}
-    assert abs(e.value - law.mutual_information() + 0.05) <= 4 * 0.04
+    assert abs(e.value - law.mutual_information() + 0.074) <= 4 * 0.033  # as RECORDED
     assert e.ceiling is None or e.value <= e.ceiling
 
 
@@ -147,10 +153,10 @@ def test_two_label_vectors_are_counted():
 
 def test_repeated_values_go_to_the_estimator_for_atoms():
     law = Product((ZeroInflated(MultivariateNormal(0.8), 0.5),), times=2)
-    x, y = law.sample(800, 0)
+    x, y = law.sample(600, 0)
     e = Auto()(x, y)
     assert any("Gao" in key for key in e.diagnostics if key.startswith("value_"))
-    assert e.value < law.mutual_information() + 4 * 0.06
+    assert abs(e.value - law.mutual_information() + 0.112) <= 4 * 0.039  # as RECORDED
 
 
 def test_rows_beyond_the_limit_serve_the_laws_only():

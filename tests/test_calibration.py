@@ -11,7 +11,7 @@ import pytest
 from estimators import KSG, Estimate, Gaussian, Projected, Subsampled
 from estimators.calibration import Calibration, brief, calibrate
 from estimators.calibration_laws import laws_at
-from estimators.calibration_summary import summarise
+from estimators.calibration_summary import side, silent, summarise
 from estimators.distributions import MultivariateNormal, Setting, catalogue
 from estimators.registry import parse
 
@@ -229,6 +229,14 @@ def rows_with(*cases) -> list[Calibration]:
             [("light", 0, 0), ("weak", -0.5, 0), ("embedded", 0.5, 0)],
             "biased low on weak; biased high on embedded",
         ),
+        (
+            [("light", -0.5, 1), ("heavy", -0.5, 1), ("weak", 0, 0)],
+            "biased low",
+        ),  # flagged, but right on one alone
+        (
+            [("light", -0.5, 1), ("heavy", -0.5, 1), ("weak", 0.5, 1)],
+            "biased low; biased high on weak",
+        ),
     ],
 )
 def test_verdicts(cases, verdict):
@@ -241,6 +249,34 @@ def test_a_lower_bound_may_be_low_and_not_high():
     )
     assert summarise(low)[0].verdict == "a lower bound that holds"
     assert summarise(high)[0].verdict == "biased high"
+
+
+def test_bounds_of_some_laws_alone():
+    """An estimator that claims a bound where it has no better, as `Auto` does."""
+    near, low = rows_with(("light", 0.02, 0), ("bent", -0.5, 0))
+    mixed = summarise([near, dataclasses.replace(low, bound="lower")])[0]
+    assert mixed.verdict == "right, or a lower bound that holds"
+    assert (mixed.right, mixed.silent) == (1, 0)  # low as a bound may be, but not right
+
+
+def test_a_bound_that_is_not_claimed_by_all_estimates_is_none():
+    claims = iter(["lower", "none", "lower", "lower", "lower", "lower"])
+
+    def wavering(x, y):
+        return dataclasses.replace(Gaussian()(x, y), bound=next(claims))
+
+    assert one(wavering, repetitions=3).bound == "none"
+    assert one(wavering, repetitions=3).bound == "lower"
+
+
+def test_silent_is_wrong_without_a_flag():
+    rows = rows_with(("light", 0.02, 0), ("weak", -0.5, 0.4), ("bent", -0.5, 0.6), ("heavy", 0.5, 0))
+    assert [side(row) for row in rows] == [0, -1, -1, 1]
+    assert [silent(row) for row in rows] == [False, True, False, True]
+    summary = summarise(rows)[0]
+    assert (summary.right, summary.silent) == (1, 2)
+    refused = dataclasses.replace(rows[0], bias=None)
+    assert (side(refused), silent(refused)) == (0, False)
 
 
 def test_a_summary_is_the_mean_over_laws_and_names_the_worst():

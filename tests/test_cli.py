@@ -17,6 +17,7 @@ from infossl.bounds import read_bounds
 from infossl.cli import main
 from infossl.cli.estimate import load_array
 from infossl.cli.job import train
+from infossl.training.families import METHODS
 from infossl.trajectory import Trajectory
 
 SMALL = {"steps": 12, "per_decade": 2, "measure": "light", "checkpoint_every": 2}
@@ -140,6 +141,18 @@ def test_a_killed_run_resumes_to_the_same_weights_and_rows(run, tmp_path, fracti
         ),
         (["estimate", "{tmp}/x.npy", "--with", "5"], "is no estimator"),
         (["train", "--out", "{tmp}/a", "--objective", "VICregg()"], "did you mean VICReg"),
+        (
+            ["train", "--out", "{tmp}/a", "--objective", "DINO()", "--method", "IJEPA()"],
+            "or the method CentredD",
+        ),
+        (
+            ["train", "--out", "{tmp}/a", "--method", "IJEPA(patch=3)"],
+            "does not divide views of 8x8; use 1 or 2",
+        ),
+        (["train", "--out", "{tmp}/a", "--accumulate", "2"], "use accumulate=1 with a smaller batch_size"),
+        (["train", "--out", "{tmp}/a", "--batch-size", "1001"], "use at most 1000"),
+        (["train", "--out", "{tmp}/a", "--optimizer", "LARC()"], "did you mean LARS"),
+        (["train", "--out", "{tmp}/a", "--data", "mnist"], "known names: cluttered-digits, digits, Arrays"),
         (["train", "--resume", "{tmp}/nowhere"], "is no run folder"),
         (["report", "{tmp}/nowhere"], "no run folder"),
         (["estimate", "{tmp}/nowhere.npy"], "no file"),
@@ -156,6 +169,83 @@ def test_mistakes_are_one_line(arguments, message, tmp_path, capsys, rng):
     assert message in error
     assert error.count("\n") == 1
     assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--objective", "BYOL()", "--accumulate", "5", "--amp"],
+        ["--objective", "SimSiam()", "--optimizer", "SGD()", "--lr", "0.05", "--deterministic"],
+        ["--objective", "BarlowTwins()", "--optimizer", "LARS(trust=0.02)", "--lr", "0.2", "--channels-last"],
+        ["--objective", "SwAV()", "--data", "Digits(train=900)"],
+        ["--objective", "DINO()"],
+        ["--objective", "SIGReg()"],
+        ["--method", "IJEPA(depth=1, width=16)"],
+    ],
+)
+def test_every_family_runs_end_to_end_and_resumes(arguments, tmp_path, capsys):
+    """A resume from the checkpoint before the last is what a kill between the two leads to."""
+    folder = tmp_path / "run"
+    common = ["--steps", "4", "--checkpoint-every", "2", "--measure", "none", "--batch-size", "50"]
+    assert main(["train", "--out", str(folder), *common, *arguments]) == 0
+    about = json.loads((folder / "run.json").read_text())
+    assert about["recipe"]["method"].partition("(")[0] in METHODS
+    assert about["recipe"]["fit"]["batch_size"] == 50
+    assert (folder / "report.html").exists()
+    before = weights_of(folder)
+    (folder / "checkpoints/step-00000004.pt").write_bytes(b"cut short")
+    assert main(["train", "--resume", str(folder)]) == 0
+    assert "truncated or damaged" in json.loads((folder / "run.json").read_text())["refused"][0]
+    after = weights_of(folder)
+    assert before.keys() == after.keys()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+@pytest.mark.slow
+def test_i_jepa_is_measured_and_reported(tmp_path, capsys):
+    folder = tmp_path / "run"
+    arguments = ["--method", "IJEPA(depth=1)", "--steps", "1", "--per-decade", "1", "--batch-size", "50"]
+    assert main(["train", "--out", str(folder), *arguments]) == 0
+    rows = Trajectory.load(folder)
+    assert {row.role for row in rows} >= {"block1", "h", "context", "prediction", "target", "x"}
+    assert [row.error for row in rows if row.error] == []
+    recipe = json.loads((folder / "run.json").read_text())["recipe"]
+    assert recipe["method"].startswith("IJEPA(patch=2, width=64, depth=1, heads=4")
+    assert recipe["objective"] == "SmoothL1(beta=1.0)"
+
+
+def test_a_collapse_is_in_the_summary_by_name(run, tmp_path, capsys):
+    from infossl.cli.job import outcome
+
+    about = json.loads((run / "run.json").read_text())
+    assert about["collapse"] == []
+    found = {
+        "role": "z",
+        "name": "complete collapse",
+        "step": 12,
+        "since": 3,
+        "evidence": "all directions agree",
+    }
+    (tmp_path / "run.json").write_text(json.dumps(about | {"collapse": [found]}))
+    assert "complete collapse of z since step 3: all directions agree" in outcome(tmp_path)
+    assert "collapse" not in outcome(run)
+
+
+def test_help_for_training_lists_everything_that_can_be_named(capsys):
+    from infossl.data import DATA, DATA_SETS
+    from infossl.training import RECIPES
+    from infossl.training.families import ALL_OBJECTIVES
+    from infossl.training.optimizers import OPTIMIZERS
+
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    for name in (*METHODS, *ALL_OBJECTIVES, *DATA, *DATA_SETS, *OPTIMIZERS, *RECIPES):
+        described = [line for line in lines if line.startswith(f"  {name} ") and len(line.split()) > 2]
+        assert len(described) >= 1, name
+    with pytest.raises(SystemExit):
+        main(["report", "--help"])
+    assert "objectives" not in capsys.readouterr().out
 
 
 def test_a_run_is_not_overwritten_by_accident(run, tmp_path, capsys):
@@ -199,7 +289,7 @@ def test_files_that_are_no_arrays_of_numbers(tmp_path):
         ("object.npy", "cannot read"),
         ("short.npy", "cannot read"),
         ("text.csv", "hold text"),
-        ("x.txt", r"\.npy, \.npz and \.csv"),
+        ("x.txt", r"\.npy, \.npz, \.csv, \.pt and \.pth are known"),
         ("two.npz", "choose one as"),
         ("two.npz:c", "no member 'c'"),
     ):

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
+import math
+import re
+import shlex
 
 import numpy as np
 import pytest
+import tyro
 
 from estimators.calibration import Calibration
+from estimators.calibration_summary import side, silent, summarise
 from infossl.cli import main
+from infossl.cli.calibrate import Calibrate
 from infossl.report import NothingToDraw
 from infossl.report.calibration import bias_figure, coverage_figure, save
+from infossl.report.calibration_page import page
 
 SMALL = ["calibrate", "--n", "200", "--dx", "2", "--dy", "2", "--repetitions", "3"]
 FAST = ["--with", "Gaussian()", "--with", "Subsampled(Gaussian(corrected=False))"]
@@ -44,6 +52,24 @@ def test_a_small_run_with_the_default_estimators(capsys):
     text = capsys.readouterr().out
     assert text.startswith("9 laws of 1 + 1 columns, n = 100, 2 samples each")
     assert "Subsampled(Copula(KSG()))" in text
+    assert "Auto()" in text  # refuses 100 samples, and the table says so
+    assert "fails on all" in text
+    assert text.index("Auto()") < text.index("Gaussian()")
+
+
+def test_slow_estimators_of_the_default_list_see_fewer_samples(monkeypatch, tmp_path):
+    monkeypatch.setattr("infossl.cli.calibrate.SLOW", ("Gaussian(corrected=False)",))
+    monkeypatch.setattr("infossl.cli.calibrate.CONTINUOUS", ("Gaussian()",))
+    assert main([*SMALL[:-1], "4", "--out", str(tmp_path)]) == 0
+    asked = {row.label: row.asked for row in read(tmp_path)}
+    assert asked == {"Gaussian(corrected=False)": 3, "Gaussian()": 4}
+    rows = read(tmp_path)
+    assert "4 repetitions (3 of Gaussian(corrected=False))" in bias_figure(rows).get_title(loc="left")
+    page = (tmp_path / "calibration.md").read_text()
+    assert "infossl calibrate --n 200 --dx 2 --dy 2 --repetitions 4\n" in page
+    again = main([*SMALL[:-1], "4", "--out", str(tmp_path)])
+    assert again == 0
+    assert read(tmp_path) == rows  # nothing was made twice
 
 
 def test_labels(capsys):
@@ -62,6 +88,42 @@ def test_what_a_run_writes(folder):
     assert summary[0]["bias"] == pytest.approx(np.mean([r.bias for r in rows if r.label == "Gaussian()"]))
     assert (folder / "calibration.png").stat().st_size > 20_000
     assert "<svg" in (folder / "calibration.svg").read_text()
+
+
+def test_the_page_has_the_command_and_every_law(folder):
+    text = (folder / "calibration.md").read_text()
+    command = re.search(r"```sh\ninfossl (.*)\n```", text).group(1)
+    assert shlex.split(command) == [
+        "calibrate",
+        "--n",
+        "200",
+        "--dx",
+        "2",
+        "--dy",
+        "2",
+        *FAST,
+        "--repetitions",
+        "3",
+    ]
+    assert "](calibration.png)" in text
+    lines = [
+        line.split(" | ") for line in text.split("## Every law")[1].splitlines() if line.startswith("| ")
+    ]
+    assert len(lines) == 2 + 13
+    rows = {(row.law, row.label): row for row in read(folder)}
+    for line in lines[2:]:
+        assert line[3].startswith(f"{rows[line[1], 'Gaussian()'].bias:+.2f} ± ")
+    assert "](" not in page(read(folder), [], "none")  # no figure
+
+
+def test_the_command_of_a_page_is_read_again():
+    for given in (
+        Calibrate(dy="labels", seed=3),
+        Calibrate(catalogue=True),
+        Calibrate(n=50, with_=("KSG(k=5)",)),
+    ):
+        words = shlex.split(given._command())[2:]
+        assert tyro.cli(Calibrate, args=words) == dataclasses.replace(given, out=None)
 
 
 def test_a_cut_off_run_goes_on_and_ends_the_same(folder, tmp_path, capsys):
@@ -115,10 +177,33 @@ def test_the_bias_figure_shows_every_row(folder):
     rows = read(folder)
     ax = bias_figure(rows)
     texts = [text.get_text() for text in ax.texts]
-    assert len(texts) == len(rows)
+    counts = [text for text in texts if " of " in text]
+    assert len(texts) - len(counts) == len(rows)
+    assert counts == [f"{summary.right} of {summary.laws}" for summary in summarise(rows)]
+    for row, patch in zip(rows, ax.patches, strict=True):
+        red, _, blue, _ = patch.get_facecolor()
+        shade = 0 if abs(red - blue) < 0.02 else math.copysign(1, red - blue)
+        assert shade == side(row), (row.law, row.label)  # no bounds among these
+
+
+def test_what_is_wrong_without_a_flag_is_framed(folder):
+    rows = [dataclasses.replace(row, flagged=0.0) for row in read(folder)]
+    for shown in (rows, [dataclasses.replace(row, flagged=1.0) for row in rows]):
+        framed = [
+            patch.get_linewidth() > 1.5 and patch.get_edgecolor()[3] > 0
+            for patch in bias_figure(shown).patches
+        ]
+        assert framed == [silent(row) for row in shown]
+    assert any(silent(row) for row in rows)
+
+
+def test_the_figure_says_size_and_bounds_of_the_truth(folder):
+    rows = read(folder)
+    ax = bias_figure(rows)
+    texts = [text.get_text() for text in ax.texts]
     furthest = max(rows, key=lambda row: abs(row.bias))
     assert any(text.startswith(f"{furthest.bias:+.2f}".replace("-", "−")) for text in texts)
-    assert "n = 200" in ax.get_xlabel()
+    assert "n = 200" in ax.get_title(loc="left")
     assert any("≤" in label.get_text() for label in ax.get_yticklabels())  # a truth that is an upper bound
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import pickle
 import random
@@ -157,6 +158,28 @@ def test_parse_inverts_repr(estimator, kind):
 
 
 @pytest.mark.parametrize(("estimator", "kind"), CASES)
+def test_settings_are_frozen_and_every_one_is_documented(estimator, kind):
+    fields = dataclasses.fields(estimator)
+    text = inspect.getdoc(type(estimator)) + (inspect.getmodule(type(estimator)).__doc__ or "")
+    for field in fields:
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(estimator, field.name, getattr(estimator, field.name))
+        assert field.name in text, field.name
+        assert field.repr == field.compare, field.name  # what the name leaves out must not change the value
+
+
+@pytest.mark.parametrize(("estimator", "kind"), CASES)
+def test_tensors_of_another_device_or_none_are_named(estimator, kind):
+    """Meta tensors stand for what is on a GPU: refused by name, with the mend, by what runs on the CPU only."""
+    arrays = [torch.as_tensor(x) for x in samples(kind)]
+    with pytest.raises(TypeError, match=r"x.* on device '?meta|device.*'meta'|y.* on device '?meta"):
+        estimator(*(x.to("meta") for x in arrays))
+    if len(arrays) > 1:
+        with pytest.raises(TypeError, match=r"device.*meta"):
+            estimator(*arrays[:-1], arrays[-1].to("meta"))
+
+
+@pytest.mark.parametrize(("estimator", "kind"), CASES)
 def test_returns_an_estimate_that_names_its_method(estimator, kind):
     e = estimator(*samples(kind))
     assert isinstance(e, Estimate)
@@ -166,6 +189,10 @@ def test_returns_an_estimate_that_names_its_method(estimator, kind):
     assert e.unit == ("1" if isinstance(estimator, (HSIC, CKA)) else "nats")  # two are pure numbers
     assert all(type(v) is float for v in e.diagnostics.values())
     assert e.ceiling is None or e.value <= e.ceiling + 1e-9
+    assert e.stderr is None or e.stderr > 0
+    assert len(set(e.flags)) == len(e.flags)
+    assert "\n" not in str(e)
+    assert e.method.split("(")[0] in e._repr_html_()
 
 
 @pytest.mark.parametrize(("estimator", "kind"), CASES)
@@ -173,6 +200,11 @@ def test_numpy_and_torch_agree(estimator, kind):
     arrays = samples(kind)
     a, b = estimator(*arrays), estimator(*(torch.as_tensor(x) for x in arrays))
     assert b.value == pytest.approx(a.value, abs=1e-9)
+    assert (b.flags, b.bound, b.n, b.quantity) == (a.flags, a.bound, a.n, a.quantity)
+    for mine, other in ((a.stderr, b.stderr), (a.ceiling, b.ceiling)):
+        assert (mine is None) == (other is None)
+        assert mine is None or other == pytest.approx(mine, rel=1e-5, abs=1e-9)
+    assert set(b.diagnostics) == set(a.diagnostics)
 
 
 @pytest.mark.parametrize(("estimator", "kind"), CASES)
@@ -259,3 +291,5 @@ def test_docstrings_have_formula_units_reference_and_example(name):
     assert ".. math::" in text or r"\(" in text
     for part in ("Raises:", "Referenc", ">>>"):
         assert part in text, (name, part)
+    home = inspect.getmodule(getattr(estimators, name)).__doc__
+    assert "inner" in text or "Shapes:" in text or "`(n, dx)`" in home, name

@@ -256,3 +256,17 @@ def test_the_caller_s_torch_settings_do_not_matter():
         assert TINY(x, y) == expected
     finally:
         torch.set_default_dtype(torch.float32)
+
+
+def test_the_error_does_not_depend_on_the_order_of_the_rows():
+    """Held-out rows are shuffled before they are cut into parts: in sorted rows each part would be one slice of the law."""
+    rng = np.random.default_rng(0)
+    x, noise = rng.standard_normal((2, 1000, 3))
+    estimator = LMI(dims=2, hidden=8, steps=20)
+    for _, _, test in estimator._splits(1000):
+        assert (np.diff(test) < 0).sum() > len(test) / 3
+    order = np.argsort(x[:, 0])
+    shuffled, ordered = estimator(x, x + noise), estimator(x[order], (x + noise)[order])
+    assert (
+        ordered.stderr < 2.5 * shuffled.stderr
+    )  # a scatter of 5 parts: ratios beyond 2.5 have probability 0.01

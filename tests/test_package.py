@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import importlib.metadata
+import inspect
+import os
+import pkgutil
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -39,6 +44,11 @@ def test_importing_estimators_is_light():
         "matplotlib",
         "numba",
     }
+    every = "import estimators; estimators.ESTIMATORS; estimators.Panel, estimators.mutual_information, estimators.distributions"
+    assert not modules_after(every) & set(HEAVY)
+    assert not modules_after(
+        "from estimators import Auto, Panel, Student; Auto(), Panel(), repr(Student())"
+    ) & set(HEAVY)
     assert not modules_after("import infossl") & set(HEAVY)
 
 
@@ -73,6 +83,57 @@ def test_every_public_name_exists(package):
     assert len(set(package.__all__)) == len(package.__all__)
     for name in package.__all__:
         assert getattr(package, name) is not None
+
+
+@pytest.mark.parametrize("package", [estimators])
+def test_every_public_name_of_every_module_is_documented(package):
+    """Names in `__all__`, and the public methods and properties of the classes among them."""
+    bare = []
+    for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        if any(part.startswith("_") for part in found.name.split(".")):
+            continue
+        module = importlib.import_module(found.name)
+        assert module.__doc__, found.name
+        for name in getattr(module, "__all__", ()):
+            thing = getattr(module, name)
+            if getattr(thing, "__module__", None) != found.name or not callable(thing):
+                continue
+            if not (thing.__doc__ or "").strip() or (thing.__doc__ or "").startswith(f"{name}("):
+                bare.append(f"{found.name}.{name}")
+            if isinstance(thing, type):
+                bare += [
+                    f"{found.name}.{name}.{key}"
+                    for key, value in vars(thing).items()
+                    if not key.startswith("_")
+                    and isinstance(value, (types.FunctionType, property, classmethod, staticmethod))
+                    and not inspect.getdoc(getattr(thing, key))
+                ]
+    assert bare == []
+
+
+@pytest.mark.slow
+def test_two_processes_may_compile_at_once(tmp_path):
+    """A cold cache and two first calls: both finish, and with the same number."""
+    code = (
+        "import numpy as np; from estimators import KSG\n"
+        "x, y = np.random.default_rng(0).standard_normal((2, 400, 2)); print(KSG()(x, y + x).value)"
+    )
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env=environment,
+        )
+        for _ in range(2)
+    ]
+    ended = [process.communicate(timeout=300) for process in started]
+    assert [process.returncode for process in started] == [0, 0], ended
+    assert len({out for out, _ in ended}) == 1
+    assert any(tmp_path.rglob("*.nbi")), "the cache was cold, and is used"
 
 
 def test_unknown_names_are_attribute_errors():

@@ -14,6 +14,7 @@ from estimators import (
     PanelResult,
     Permuted,
     Projected,
+    ShrunkGaussian,
     Subsampled,
     parse,
 )
@@ -105,3 +106,33 @@ def test_text_and_settings(rng):
         Panel()(np.full((50, 1), np.nan), np.zeros((50, 1)))
     with pytest.raises(ValueError, match="50"):
         Panel()(rng.standard_normal((50, 1)), rng.standard_normal((40, 1)))
+
+
+def test_an_infinite_member_contradicts_a_finite_one_and_not_another():
+    x = np.random.default_rng(0).standard_normal((300, 1))
+    result = Panel((Gaussian(), KSG()), times=0)(x, x)
+    assert result.disagreement
+    assert result.diagnostics["gap"] == np.inf
+    both = Panel((Gaussian(), Gaussian(corrected=False)), times=0)(x, x)
+    assert not both.disagreement
+    assert both.diagnostics["gap"] == 0
+
+
+def test_the_flag_of_one_member_is_no_contradiction():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((1000, 60))
+    y = 0.25 * x + rng.standard_normal((1000, 60))
+    one = ShrunkGaussian()(x, y)
+    assert "disagreement" in one.flags  # with its own corrected value
+    quiet = Gaussian()(x, y)
+    assert not PanelResult((one, quiet), {}, 1000).disagreement
+    assert PanelResult((one, one), {}, 1000).disagreement
+    both = Panel((ShrunkGaussian(), Gaussian()), times=0)(x, y)
+    assert both.disagreement
+    assert all(e.flags.count("disagreement") == 1 for e in both.estimates)
+
+
+def test_members_are_a_tuple():
+    """A list has no hash, and its repr would not be read back as the same panel."""
+    with pytest.raises(ValueError, match="tuple"):
+        Panel([Gaussian()])

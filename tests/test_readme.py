@@ -67,11 +67,12 @@ def test_there_are_python_blocks():
 def test_commands_name_real_commands_and_settings():
     from dataclasses import fields
 
+    from infossl.cli.calibrate import Calibrate
     from infossl.cli.estimate import Estimate
     from infossl.cli.report import Report
     from infossl.cli.train import Train
 
-    settings = {"train": Train, "report": Report, "estimate": Estimate}
+    settings = {"train": Train, "report": Report, "estimate": Estimate, "calibrate": Calibrate}
     commands = [line for block in blocks("sh") for line in block.split("\n") if line.startswith("infossl ")]
     assert {line.split()[1] for line in commands} == set(settings)
     for line in commands:

@@ -56,6 +56,36 @@ def test_html_escapes_the_method():
     assert "<b>" not in dataclasses.replace(HALF, method="<b>")._repr_html_()
 
 
+def test_html_reads_top_down_with_units_and_what_the_flags_say():
+    e = dataclasses.replace(
+        HALF,
+        bound="lower",
+        stderr=0.01,
+        interval=(0.4, 0.6),
+        level=0.9,
+        ceiling=4.6,
+        flags=("ties",),
+        diagnostics={"a<b": 2.0},
+    )
+    page = e._repr_html_()
+    parts = (
+        "I(X;Y)",
+        "≥ 0.5000 ± 0.0100 nats",
+        "90% interval",
+        "[0.4000, 0.6000] nats",
+        "ceiling",
+        "4.6000 nats",
+    )
+    parts += (">100<", "KSG(k=3)", "ties", FLAGS["ties"], "diagnostics", "a&lt;b")
+    places = [page.index(part) for part in parts]
+    assert places == sorted(places)
+    pure = dataclasses.replace(HALF, unit="1", flags=())._repr_html_()
+    assert "nats" not in pure
+    assert "diagnostics" not in pure
+    assert "= 0.5000<" in pure
+    assert "= inf nats" in dataclasses.replace(HALF, value=math.inf)._repr_html_()
+
+
 def test_is_frozen_and_picklable():
     with pytest.raises(dataclasses.FrozenInstanceError):
         HALF.value = 1.0  # type: ignore[misc]

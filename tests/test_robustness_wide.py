@@ -13,7 +13,7 @@ from estimators import KSG, CrossFittedCCA, Gaussian, GaussianCopula, Projected,
 
 KSG_RAW, PROJECTED = KSG(), Projected(KSG(), dims=8)
 DIMENSION = {"high-dimension"}
-LEFT_OUT = DIMENSION | {"disagreement"}  # a normal law sees much more in the other components
+LEFT_OUT = DIMENSION | {"left-out"}  # a normal law sees much more in the other components
 
 # column, estimator, mean over other seeds (3 of KSG, 8 of the projection), standard deviation, flags. Neighbours never err
 # upwards here, and where they are more than a tenth low, they say that they are not near.
@@ -52,7 +52,7 @@ def test_values_and_flags(row: tuple, seed: int) -> None:
 def test_four_components_say_what_they_leave_out(column: str) -> None:
     """Of the nonlinear embedding neighbours read 1.57 for 2 nats from 4 components, which hold 90 % of the variance."""
     e = Projected(KSG(), dims=4)(*layers(column, 0))
-    assert ("disagreement" in e.flags) == (column in ("nonlinear", "weak"))
+    assert ("left-out" in e.flags) == (column in ("nonlinear", "weak"))
     assert e.flags or column == "independent"
     assert abs(e.value - TRUTH[column]) < 0.1 or e.flags
 

@@ -120,3 +120,14 @@ def test_input_is_read_only_safe(rng):
     before = x.copy()
     standardised(drop_constant_columns(as_numpy(x))[0])
     np.testing.assert_array_equal(x, before)
+
+
+def test_tensors_on_two_devices_are_named():
+    x = torch.zeros(5, 2)
+    with pytest.raises(TypeError, match=r"x is on device 'cpu' and y on 'meta'.*y\.to\(x\.device\)"):
+        paired(x, x.to("meta"))
+
+
+def test_tensors_without_values_are_refused():
+    with pytest.raises(TypeError, match=r"y of shape \(5, 2\) is on device 'meta', which holds no values"):
+        as_samples(torch.zeros(5, 2, device="meta"), "y")

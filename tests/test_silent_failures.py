@@ -201,13 +201,15 @@ def test_dependence_in_the_components_that_are_left_out_is_flagged() -> None:
     for inner in (Gaussian(), KSG(), CrossFittedCCA()):
         e = Projected(inner, dims=4)(x, y)
         assert abs(e.value) < 0.1
-        assert "disagreement" in e.flags
+        assert "left-out" in e.flags
         assert e.diagnostics["left_out"] == pytest.approx(
             Gaussian()(x, y).value - Projected(Gaussian(), dims=4)(x, y).value, abs=1e-9
         )
     assert "left_out" not in Projected(Gaussian(), dims=5)(x, y).diagnostics
     assert "left_out" not in Projected(Gaussian(), dims=4)(x).diagnostics
-    assert Projected(Gaussian(), dims=4)(x[::-1].copy(), y).diagnostics["left_out"] < 0.02  # nothing shared, nothing left out
+    assert (
+        Projected(Gaussian(), dims=4)(x[::-1].copy(), y).diagnostics["left_out"] < 0.02
+    )  # nothing shared, nothing left out
 
 
 def test_what_is_left_out_is_looked_for_in_an_eighth_of_n_components() -> None:

@@ -12,8 +12,9 @@ from estimators import Gaussian, GaussianCopula, Student, StudentCopula
 from estimators.distributions import MultivariateNormal, MultivariateStudent, Warped
 from estimators.student import _factor, elliptical_fit, length_information, log_density
 
-# Standard deviations of one estimate at n = 1000 over 200 seeds (and their mean less the truth, of order 0.002).
-RECORDED = {(1.0, 1): 0.030, (3.0, 2): 0.036, (10.0, 3): 0.034}
+# Standard deviations of one `Student` estimate at n = 1000 over 200 seeds; those of `StudentCopula` are no larger. The means
+# were within 0.0015 of the truth (copula at df = 10: 0.0054).
+RECORDED = {(1.0, 1): 0.0257, (3.0, 2): 0.0278, (10.0, 3): 0.0313}
 
 
 @pytest.mark.parametrize(("df", "d"), list(RECORDED))
@@ -102,14 +103,14 @@ def test_increasing_maps_of_a_coordinate_leave_the_copula():
     x, y = law.sample(600, 0)
     assert StudentCopula()(np.arctan(x), np.sinh(y / 10)).value == StudentCopula()(x, y).value
     warped = Warped(MultivariateNormal(0.8), "power9")  # kurtosis in the thousands
-    assert abs(StudentCopula()(*warped.sample(2000, 0)).value - warped.mutual_information()) < 4 * 0.018
+    assert abs(StudentCopula()(*warped.sample(2000, 0)).value - warped.mutual_information()) < 4 * 0.0196
 
 
 def test_heavy_tails_that_a_normal_law_misses():
     law = MultivariateStudent(1, 0.0, 1, 1)  # uncorrelated, 0.224 nats
     x, y = law.sample(2000, 0)
     assert abs(Gaussian()(x, y).value) < 0.05
-    assert abs(Student()(x, y).value - law.mutual_information()) < 4 * 0.022
+    assert abs(Student()(x, y).value - law.mutual_information()) < 4 * 0.0105
     assert "heavy-tails" in Gaussian()(x, y).flags
     assert Student()(x, y).reliable
 

@@ -18,17 +18,20 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from estimators import KSG, KozachenkoLeonenko
 from infossl.bounds import BoundReport, Roles, Sample, check_bounds, write_bounds
 from infossl.cli.train import Train
 from infossl.data import ImageData
-from infossl.methods import JointEmbedding
+from infossl.distributed import World, barrier, initialised, on_rank_zero, rank_device
 from infossl.monitor import Monitor, watch
 from infossl.recording import log_spaced
 from infossl.report import write_report
 from infossl.training import FitResult, Recipe, fit, recipe
 from infossl.training.checkpoint import last_good, list_checkpoints
+from infossl.training.collapse import Collapse
+from infossl.training.families import choose
 from infossl.trajectory import Trajectory, atomic_write
 from infossl.undisturbed import undisturbed
 
@@ -53,16 +56,32 @@ def train(config: Train | None = None, /, **settings: Any) -> Path:
     """
     config = replace(config, **settings) if config is not None else Train(**settings)
     config.check()
+    with initialised(device=config.device) as here:
+        return _train(config, here)
+
+
+def _train(config: Train, here: World) -> Path:
     folder, resume = Path(config.out or config.resume or ""), config.resume is not None
-    config = _resumed(config, folder) if resume else _started(config, folder)
+    if resume:
+        config = _resumed(config, folder)
+    device = rank_device(config.device)
     chosen = _recipe(config)
-    data, method = chosen.load(), chosen.build()
-    monitor = _monitor(config, chosen, method, data, folder, resume)
+    data = chosen.load()
+    method = chosen.build(data)
+    chosen.check(data, method)  # what is wrong is said before anything is removed or written
+    if not resume:
+        on_rank_zero(lambda: _start(config, chosen, folder))
+    method.to(device)
+    monitor = _monitor(config, chosen, method, data, folder, resume) if here.main else None
     with _torch_threads(config.threads):
         result = fit(method, data, chosen.fit, out=folder, monitor=monitor, resume=resume)
-        write_bounds(folder / "bounds.jsonl", _bounds(method, data, result.steps, config.seed))
-    _describe(folder, config, data, monitor, result)
-    write_report(folder)
+        if here.main:
+            method.cpu()
+            write_bounds(folder / "bounds.jsonl", _bounds(method, data, result.steps, config.seed))
+    if here.main:
+        _describe(folder, chosen, config, data, monitor, result)
+        write_report(folder)
+    barrier("the end of the run")
     return folder
 
 
@@ -76,8 +95,8 @@ def _torch_threads(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _started(config: Train, folder: Path) -> Train:
-    _recipe(config)  # a wrong setting is refused before anything is removed or written
+def _start(config: Train, chosen: Recipe, folder: Path) -> None:
+    """Makes the run folder, with the settings and the recipe in full."""
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(f"{folder} is a file: choose another --out")
     if folder.exists() and any(folder.iterdir()):
@@ -93,8 +112,15 @@ def _started(config: Train, folder: Path) -> Train:
         shutil.rmtree(old)
     folder.mkdir(parents=True, exist_ok=True)
     settings = {k: v for k, v in asdict(config).items() if k not in {"out", "resume", "overwrite"}}
-    _write_json(folder / "run.json", {"run": folder.resolve().name, "config": settings, **_surroundings()})
-    return config
+    settings["objective"] = chosen.objective
+    about = {"run": folder.resolve().name, "config": settings, **_surroundings(), "recipe": _in_full(chosen)}
+    _write_json(folder / "run.json", about)
+
+
+def _in_full(chosen: Recipe) -> dict[str, Any]:
+    """The recipe as plain values, defaults and settings of the method included."""
+    objective, settings = choose(chosen.objective, chosen.method)
+    return {**asdict(chosen), "objective": repr(objective), "method": repr(settings)}
 
 
 def _resumed(config: Train, folder: Path) -> Train:
@@ -112,17 +138,19 @@ def _resumed(config: Train, folder: Path) -> Train:
 
 
 def _recipe(config: Train) -> Recipe:
-    chosen = recipe(config.data, config.objective, config.seed)
-    changes: dict[str, Any] = {"amp": config.amp}
+    chosen = recipe(config.data, config.objective, config.seed, method=config.method)
+    names = ("accumulate", "amp", "channels_last", "compile", "deterministic")
+    changes: dict[str, Any] = {name: getattr(config, name) for name in names}
     if config.steps is not None:
         changes |= {"steps": config.steps, "warmup": min(chosen.fit.warmup, config.steps // 10)}
-    if config.checkpoint_every is not None:
-        changes["checkpoint_every"] = config.checkpoint_every
+    for name in ("batch_size", "checkpoint_every", "lr", "optimizer", "warmup", "weight_decay"):
+        if getattr(config, name) is not None:
+            changes[name] = getattr(config, name)
     return replace(chosen, fit=replace(chosen.fit, **changes))
 
 
 def _monitor(
-    config: Train, chosen: Recipe, method: JointEmbedding, data: ImageData, folder: Path, resume: bool
+    config: Train, chosen: Recipe, method: nn.Module, data: ImageData, folder: Path, resume: bool
 ) -> Monitor | None:
     if config.measure == "none":
         return None
@@ -156,7 +184,7 @@ def _last_step(folder: Path) -> int:
     return -1 if found is None else found.step
 
 
-def _bounds(method: JointEmbedding, data: ImageData, step: int, seed: int) -> list[BoundReport]:
+def _bounds(method: nn.Module, data: ImageData, step: int, seed: int) -> list[BoundReport]:
     """Bounds for the trained encoder: pool and labelled sample are the training images, errors are on the test images.
 
     How the test images were drawn stays undeclared, so that no bound is `certified`: they come from the same few
@@ -191,11 +219,18 @@ def _bounds(method: JointEmbedding, data: ImageData, step: int, seed: int) -> li
 
 
 def _describe(
-    folder: Path, config: Train, data: ImageData, monitor: Monitor | None, result: FitResult
+    folder: Path,
+    chosen: Recipe,
+    config: Train,
+    data: ImageData,
+    monitor: Monitor | None,
+    result: FitResult,
 ) -> None:
     path = folder / "run.json"
     about = json.loads(path.read_text())
-    about["recipe"] = asdict(_recipe(config))
+    about["recipe"] = _in_full(chosen)
+    about["collapse"] = [asdict(collapse) for collapse in result.collapse]
+    about["refused"] = list(result.refused)
     about["measure"] = config.measure
     about["data"] = {
         "name": data.name,
@@ -254,7 +289,9 @@ def outcome(folder: Path) -> str:
             f"linear probe on h: {of_h[-1].value:.1%}  (raw pixels {pixels[0].value:.1%}, untrained encoder "
             f"{of_h[0].value:.1%}; {of_h[-1].n} held-out images)"
         )
-    timing = json.loads((folder / "run.json").read_text())["timing"]
+    about = json.loads((folder / "run.json").read_text())
+    lines += [str(Collapse(**found)) for found in about.get("collapse", ())]
+    timing = about["timing"]
     training, measuring = timing["train_seconds"], timing["measure_seconds"]
     share = f", {measuring / training:.0%} of training" if training > 0 else ""
     lines.append(f"training {training:.1f} s, estimators {measuring:.1f} s{share}")

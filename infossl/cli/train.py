@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
@@ -26,11 +27,17 @@ class Train:
     overwrite: bool = False
     """Remove a run folder that exists at --out first."""
 
-    data: Literal["digits", "cluttered-digits"] = "digits"
-    """digits: 1,797 real 8x8 images. cluttered-digits: the same on a cluttered 24x24 canvas."""
+    data: str = "digits"
+    """digits: 1,797 real 8x8 images. cluttered-digits: the same on a cluttered 24x24 canvas. Or another data set with its
+    settings, such as "CIFAR10(root='data')"."""
 
-    objective: str = "VICReg()"
-    """The objective with its settings: "VICReg()", "VICReg(covariance=2.0)", "SimCLR(temperature=0.5)", ..."""
+    objective: str | None = None
+    """The objective with its settings: "VICReg()", "VICReg(covariance=2.0)", "SimCLR(temperature=0.5)", "BYOL()", ...;
+    by default that of the method, and VICReg() without one."""
+
+    method: str | None = None
+    """The method with its settings: "SelfDistillation(predictor_hidden=64)", "IJEPA(patch=2)", ...; by default the one that
+    the objective asks for, with the recipe's settings."""
 
     measure: Literal["light", "full", "none"] = "light"
     """light: closed forms, neighbours and probes on 500 held-out images. full: on all of them, with trained critics,
@@ -51,8 +58,38 @@ class Train:
     threads: int = 1
     """Threads of torch; for images this small one is as fast as two, and leaves the other cores alone."""
 
+    batch_size: int | None = None
+    """Images per step; by default the recipe's, as are the next five."""
+
+    lr: float | None = None
+    """Largest learning rate."""
+
+    weight_decay: float | None = None
+    """Of the weights, at the start."""
+
+    warmup: int | None = None
+    """Steps of linear warm-up."""
+
+    optimizer: str | None = None
+    """ "AdamW()", "SGD()" or "LARS()" with their settings."""
+
+    accumulate: int = 1
+    """Parts that each batch is cut into, to need less memory; for objectives that are means over images."""
+
     amp: bool = False
     """Autocast the forward pass to bfloat16."""
+
+    channels_last: bool = False
+    """Channels-last memory order of images and convolutions."""
+
+    compile: bool = False
+    """torch.compile the training step."""
+
+    deterministic: bool = False
+    """Deterministic algorithms only; an error where there is none."""
+
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where the model trains; with torchrun each rank has its own GPU."""
 
     def check(self) -> None:
         """Raises `ValueError` for settings that cannot be meant; called before anything is written."""
@@ -82,5 +119,6 @@ class Train:
         from infossl.cli.job import outcome, train
 
         folder = train(self)
-        print(outcome(folder))
+        if os.environ.get("RANK", "0") == "0":  # of the ranks that torchrun starts, one talks
+            print(outcome(folder))
         return folder

@@ -47,9 +47,9 @@ LIGHT: tuple[Measure, ...] = (
 
 FULL: tuple[Measure, ...] = (
     RepresentationEntropy(Gaussian()),
-    RepresentationEntropy(Subsampled(Projected(KozachenkoLeonenko(k=5), dims=4), parts=5)),
+    RepresentationEntropy(Subsampled(Projected(KozachenkoLeonenko(k=5), dims=4))),
     ViewInformation(Permuted(Projected(Gaussian(), dims=64), times=9)),
-    ViewInformation(Permuted(Subsampled(Projected(KSG(k=5), dims=4), parts=5), times=9)),
+    ViewInformation(Permuted(Subsampled(Projected(KSG(k=5), dims=4)), times=9)),
     ViewInformation(InfoNCE(hidden=32, batch=128, steps=400, patience=3, seeds=1)),
     InputInformation(GaussianChannel(sigma=0.25)),
     LabelInformation(ProbeInformation()),

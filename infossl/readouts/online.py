@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from infossl.readouts.accuracy import Accuracy, accuracy_of
+
 __all__ = ["OnlineProbe"]
 
 
@@ -40,6 +42,21 @@ class OnlineProbe(nn.Module):
     def forward(self, h: Tensor) -> Tensor:
         """Logits `(N, classes)` for representations `(N, dim)`."""
         return self.linear(h)
+
+    @property
+    def protocol(self) -> str:
+        """How the probe was trained, in words."""
+        state = next(iter(self.optimizer.state.values()), None)  # counts across resumed runs
+        steps = 0 if state is None else int(state["step"])
+        return (
+            f"online linear probe, Adam with lr {self.lr:g} for {steps} steps beside the training of the model, "
+            "last step counts"
+        )
+
+    @torch.no_grad()
+    def score(self, h: Tensor, y: Tensor) -> Accuracy:
+        """Accuracy on test samples with its protocol."""
+        return accuracy_of(self(h.float()).argmax(1), y, f"{self.protocol}, scored on test (n={len(y)})")
 
     def update(self, h: Tensor, y: Tensor) -> Tensor:
         """One optimizer step on the cross-entropy in nats; returns it. Nothing flows back into `h`."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from infossl.readouts._inputs import checked
+from infossl.readouts.accuracy import Accuracy
+from infossl.readouts.protocols import scored
 
-__all__ = ["GRID", "leave_one_out", "ridge_accuracy", "ridge_weights"]
+__all__ = ["GRID", "RidgeReadout", "leave_one_out", "ridge_accuracy", "ridge_weights"]
 
 GRID = tuple(10.0**e for e in range(-5, 3))
 """Penalties that leave-one-out chooses from, relative to the mean variance of the features."""
@@ -95,13 +97,56 @@ def ridge_accuracy(train_z: Any, train_y: Any, test_z: Any, test_y: Any, *, l2: 
         >>> ridge_accuracy(z, [0, 0, 1, 1], z, [0, 0, 1, 1])
         1.0
     """
-    if l2 is not None and not l2 > 0:
-        raise ValueError(f"l2 = {l2} must be positive: without a penalty the solution need not be unique")
-    train_z, train_y, test_z, test_y = checked(train_z, train_y, test_z, test_y)
-    classes, codes = torch.unique(train_y, return_inverse=True)
-    targets = torch.nn.functional.one_hot(codes).to(train_z.dtype)
-    if l2 is None:
-        l2 = GRID[int(leave_one_out(train_z, targets).nan_to_num(torch.inf).argmin())]
-    weights, offset = ridge_weights(train_z, targets, l2)
-    predicted = classes[(test_z @ weights + offset).argmax(1)]
-    return float((predicted == test_y).double().mean())
+    return RidgeReadout(l2)(train_z, train_y, test_z, test_y).value
+
+
+@dataclass(frozen=True)
+class RidgeReadout:
+    """One-vs-all ridge regression in closed form; the largest score wins. See `ridge_accuracy`.
+
+    Arguments:
+        l2: penalty relative to the mean variance of the features; `None` for the one of `GRID` with the least
+            leave-one-out error on the training samples.
+
+    Raises:
+        TypeError: if labels are not integers.
+        ValueError: for shapes that do not belong together, NaN or inf, or `l2` not positive.
+
+    References:
+        Hastie, Tibshirani & Friedman, 2009, *The Elements of Statistical Learning*, sections 3.4.1, 4.2 and
+        7.10.
+
+    Example:
+        >>> z, y = [[0.0], [0.1], [1.0], [1.1]], [0, 0, 1, 1]
+        >>> RidgeReadout(l2=0.1)(z, y, z, y).protocol
+        'ridge on one-hot labels, penalty 0.1 of the feature variance, fitted on train (n=4), scored once on test (n=4)'
+    """
+
+    l2: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.l2 is not None and not self.l2 > 0:
+            raise ValueError(
+                f"l2 = {self.l2} must be positive: without a penalty the solution need not be unique"
+            )
+
+    @property
+    def rule(self) -> str:
+        """The classifier in words."""
+        if self.l2 is None:
+            return "ridge on one-hot labels, penalty chosen by leave-one-out on train"
+        return f"ridge on one-hot labels, penalty {self.l2:g} of the feature variance"
+
+    def predict(self, train_z: Tensor, train_y: Tensor, test_z: Tensor) -> tuple[Tensor, str]:
+        """Labels of `test_z`, and the penalty where it was chosen."""
+        classes, codes = torch.unique(train_y, return_inverse=True)
+        targets = torch.nn.functional.one_hot(codes).to(train_z.dtype)
+        l2, chosen = self.l2, ""
+        if l2 is None:
+            l2 = GRID[int(leave_one_out(train_z, targets).nan_to_num(torch.inf).argmin())]
+            chosen = f"{l2:g} of the feature variance"
+        weights, offset = ridge_weights(train_z, targets, l2)
+        return classes[(test_z @ weights + offset).argmax(1)], chosen
+
+    def __call__(self, train_z: Any, train_y: Any, test_z: Any, test_y: Any) -> Accuracy:
+        return scored(self, train_z, train_y, test_z, test_y)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from estimators.calibration import Calibration
-from estimators.calibration_summary import allowed, side, silent
+from estimators.calibration_summary import right, silent
 from infossl.report._names import elided
 from infossl.report._style import (
     FAINT,
@@ -52,10 +52,8 @@ def bias_figure(rows: Sequence[Calibration], ax: Axes | None = None) -> Axes:
         ax.text(j, i, _words(row), ha="center", va="center", fontsize=8, color=_ink(row), linespacing=1.2)
     for j, label in enumerate(labels):
         mine = [cells[law, label] for law in laws if (law, label) in cells]
-        right = sum(row.bias is not None and side(row) == 0 for row in mine)
-        ax.text(
-            j, len(laws), f"{right} of {len(mine)}", ha="center", va="center", fontsize=9, fontweight="bold"
-        )
+        count = f"{sum(map(right, mine))} of {len(mine)}"
+        ax.text(j, len(laws), count, ha="center", va="center", fontsize=9, fontweight="bold")
     one = {law: next(row for row in rows if row.law == law) for law in laws}
     names = [
         plain(f"{elided(law, 44)}  ({'' if one[law].exact else '≤ '}{one[law].truth:.2f})") for law in laws
@@ -75,7 +73,8 @@ def bias_figure(rows: Sequence[Calibration], ax: Axes | None = None) -> Axes:
     ax.set_xlabel(
         "Mean over the repetitions, ± standard deviation of one estimate. In brackets: the truth.\n"
         "White: right, within 0.1 nats or 10 % of the truth. Red: too high. Blue: too low.\n"
-        "!: most estimates carry a flag. Black frame: wrong, and most carry none. ×: refused."
+        "!: most estimates carry a flag. Black frame: wrong, and most carry none. ×: refused.\n"
+        "Blue with neither flag nor frame: a lower bound, which may be low."
     )
     ax.xaxis.set_label_position("bottom")
     return ax
@@ -170,7 +169,7 @@ def _size(rows: Sequence[Calibration]) -> str:
 
 def _share(row: Calibration) -> float:
     """Where the cell stands between full blue (-1), white (0: right) and full red (1)."""
-    if row.bias is None or abs(row.bias) <= allowed(row) + 3 * (row.sd or 0.0) / math.sqrt(row.repetitions):
+    if row.bias is None or right(row):
         return 0.0
     return math.copysign(0.2 + 0.8 * min(abs(row.bias) / max(1.0, abs(row.truth)), 1.0), row.bias)
 
@@ -190,9 +189,9 @@ def _ink(row: Calibration) -> str:
 
 
 def _folded(label: str) -> str:
-    """A long nested name on two lines."""
+    """A nested name on a line for each wrapper."""
     head, bracket, rest = label.partition("(")
-    return f"{head}(\n{rest}" if "(" in rest and bracket else label
+    return f"{head}(\n{_folded(rest)}" if "(" in rest and bracket else label
 
 
 def _cell(column: int, line: int, row: Calibration) -> Any:

@@ -17,8 +17,8 @@ HEAD = (
 )
 WORDS = ("estimator", "worst bias on", "verdict")
 LEGEND = """\
-right on     laws with a bias within 0.1 nats or 10 % of the truth, give or take 3 standard errors; a bound may be beyond
-silent       laws that are wrong although most of their estimates carry no flag
+right on     laws with a bias within 0.1 nats or 10 % of the truth, give or take 3 standard errors
+silent       laws that are wrong although most of their estimates carry no flag; a lower bound may be low
 rmse, sd     root mean square distance from the truth, and scatter of one estimate [nats]
 holds ...    share of the intervals (nominal 90 %) that hold the estimator's own mean, or the truth
 flagged      share of the estimates that carry a flag

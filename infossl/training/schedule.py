@@ -1,10 +1,13 @@
-"""Learning-rate schedules as pure functions of the step."""
+"""Schedules as pure functions of the step, so that a resumed run needs no state of theirs.
+
+`tests/test_training_settings.py` holds them to torch's schedulers.
+"""
 
 from __future__ import annotations
 
 import math
 
-__all__ = ["warmup_cosine"]
+__all__ = ["cosine", "warmup_cosine"]
 
 
 def warmup_cosine(step: int, *, steps: int, warmup: int, final: float = 0.0) -> float:
@@ -26,3 +29,18 @@ def warmup_cosine(step: int, *, steps: int, warmup: int, final: float = 0.0) -> 
         return (step + 1) / warmup
     progress = min(1.0, (step - warmup) / max(1, steps - warmup))
     return final + (1 - final) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def cosine(step: int, start: float, end: float, *, steps: int) -> float:
+    r"""Half a cosine, :math:`b - (b - a) (1 + \cos \pi s / S) / 2`, from a at step 0 to b at step S.
+
+    DINO's and I-JEPA's weight decay rises on it.
+
+    References:
+        Caron et al., 2021, *Emerging Properties in Self-Supervised Vision Transformers*.
+
+    Example:
+        >>> [round(cosine(s, 0.04, 0.4, steps=10), 3) for s in (0, 5, 10)]
+        [0.04, 0.22, 0.4]
+    """
+    return end - (end - start) * (1 + math.cos(math.pi * step / steps)) / 2
