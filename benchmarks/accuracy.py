@@ -378,7 +378,7 @@ def report(rows: Iterable[Row], all_cases: Iterable[Case]) -> list[str]:
 
 def _trained(case: Case, found: dict[str, list[Row]]) -> list[str]:
     lines = [
-        f"## {case.name}: {case.truth():.4g} nats, N = {case.n:,}",
+        f"## {case.name}: truth {case.truth():.3f} nats, N = {case.n:,}",
         "",
         "| estimator | target | value ± sd | sets | error | stderr | flags | CPU s | peer | value ± sd | sets | error | CPU s |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
@@ -406,7 +406,7 @@ def _trained(case: Case, found: dict[str, list[Row]]) -> list[str]:
 def _draws(case: Case, found: dict[str, list[Row]]) -> list[str]:
     truth = case.truth()
     lines = [
-        f"## {case.name}: {truth:.4f} nats, n = {case.n}",
+        f"## {case.name}: truth {truth:.4f} nats, n = {case.n}",
         "",
         "| estimator | bias | sd | rmse | stderr | ms | peer | bias | sd | rmse | ms | closer on, draws |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
